@@ -1,0 +1,53 @@
+# Which command does what on a fresh checkout. Needs: make, Python >= 3.11, Rust with cargo.
+# Everything is built into .venv and target; nothing outside the checkout is changed.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+STEP := .ci/step
+# Every cargo call sees the interpreter of .venv; otherwise PyO3 is configured twice and rebuilt.
+export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+RUST_SOURCES := Cargo.toml $(wildcard Cargo.lock) $(shell find rust -name '*.rs' -o -name Cargo.toml)
+
+help:  ## Shows this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.core  ## Creates .venv with the locked packages and builds the Rust extension
+
+$(VENV)/.created: .ci/venv
+	@$(STEP) "create $(VENV)" .ci/venv $(VENV)
+	@touch $@
+
+$(VENV)/.packages: $(VENV)/.created requirements.lock
+	@$(STEP) "install locked packages" $(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	@touch $@
+
+$(VENV)/.core: $(VENV)/.packages pyproject.toml $(RUST_SOURCES)
+	@$(STEP) "build the Rust extension" $(BIN)/maturin develop --quiet --release --locked
+	@touch $@
+
+demo: setup  ## Runs the server and a simulated fleet over TCP, then asks DuckDB what happened
+	@$(STEP) "demo" $(BIN)/python -m autarco_ingest.demo
+
+test: setup  ## Runs the Rust and the Python tests
+	@$(STEP) "cargo test" cargo test --workspace --locked --quiet
+	@$(STEP) "pytest" $(BIN)/python -m pytest --quiet
+
+check: setup  ## Checks format, lints, types, the stub against the binary, and import directions
+	@$(STEP) "ruff format" $(BIN)/ruff format --check .
+	@$(STEP) "ruff" $(BIN)/ruff check .
+	@$(STEP) "mypy" $(BIN)/mypy
+	@$(STEP) "stubtest" $(BIN)/python -m mypy.stubtest autarco_ingest._core
+	@$(STEP) "import directions" $(BIN)/lint-imports
+	@$(STEP) "cargo fmt" cargo fmt --all --check
+	@$(STEP) "cargo clippy" cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+
+clean:  ## Removes everything that was built here, and the demo's data
+	rm -rf $(VENV) target demo-data .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find src tests \( -name __pycache__ -o -name '_core*.so' \) -prune -exec rm -rf {} +
