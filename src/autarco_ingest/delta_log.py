@@ -1,0 +1,95 @@
+"""Which part of a Delta log survives a power cut, and how does a torn one heal?
+
+deltalake writes log entries and checkpoints without asking the disk to keep them. `sync` and
+`sync_checkpoint` do that afterwards; a power cut in between can leave the newest entries or the
+newest checkpoint torn. `repair` removes those at start: a torn entry was never reported as
+committed, so its rows are still in some node's journal, and a torn checkpoint only repeats
+entries, which are never deleted before the checkpoint is on disk.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from autarco_ingest import durable, paths
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def sync(table: Path, first: int, last: int) -> None:
+    """Returns when log entries `first` to `last` are on disk; missing ones are older than that.
+
+    A missing entry is one that log maintenance has already replaced by a checkpoint.
+    """
+    if first > last:
+        return
+    for version in range(max(first, 0), last + 1):
+        entry = paths.log_entry(table, version)
+        if entry.exists():
+            durable.sync(entry)
+    durable.sync(paths.log_directory(table))
+
+
+def sync_checkpoint(table: Path, version: int) -> None:
+    """Returns when the checkpoint of that version and the hint to it are on disk."""
+    for path in paths.checkpoints(table).get(version, []):
+        durable.sync(path)
+    durable.sync(paths.last_checkpoint(table))
+    durable.sync(paths.log_directory(table))
+
+
+def checkpoint_version(table: Path) -> int:
+    """Returns the version of the newest checkpoint; -1 without one."""
+    return max(paths.checkpoints(table), default=-1)
+
+
+def repair(table: Path) -> list[Path]:
+    """Removes the torn end of the log; returns what it removed."""
+    return _remove_torn_entries(table) + _remove_torn_checkpoint(table)
+
+
+def _remove_torn_entries(table: Path) -> list[Path]:
+    removed = []
+    for _, entry in sorted(paths.log_entries(table).items(), reverse=True):
+        if _is_whole_entry(entry):
+            break
+        removed.append(_remove(entry))
+    return removed
+
+
+def _remove_torn_checkpoint(table: Path) -> list[Path]:
+    checkpoints = paths.checkpoints(table)
+    if not checkpoints:
+        return []
+    newest = checkpoints[max(checkpoints)]
+    if all(_is_whole_checkpoint(path) for path in newest):
+        return []
+    # Without the hint a reader lists the directory and takes the newest checkpoint there is.
+    return [_remove(path) for path in (paths.last_checkpoint(table), *newest) if path.exists()]
+
+
+def _is_whole_entry(entry: Path) -> bool:
+    lines = entry.read_bytes().splitlines()
+    try:
+        return bool(lines) and all(isinstance(json.loads(line), dict) for line in lines)
+    except ValueError:
+        return False
+
+
+def _is_whole_checkpoint(path: Path) -> bool:
+    try:
+        pq.read_metadata(path)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _remove(path: Path) -> Path:
+    path.unlink()
+    durable.sync(path.parent)
+    return path

@@ -1,0 +1,140 @@
+"""What is every file below the data directory called?
+
+The only module that knows. Nothing here reads or writes, except `create`, which makes the
+directories, and the functions that list what is there.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+
+from autarco_ingest import durable
+
+_TAIL_PREFIX = "tail-"
+_VERSION = re.compile(r"\d{20}")
+
+
+class DataDirectory(msgspec.Struct, frozen=True):
+    """Names below one data directory; `root` is absolute, because the catalog stores full paths."""
+
+    root: Path
+
+    @classmethod
+    def at(cls, path: Path | str) -> DataDirectory:
+        """Returns the names below `path`, made absolute."""
+        return cls(Path(path).resolve())
+
+    def create(self) -> None:
+        """Makes the directories that are missing, on disk."""
+        for directory in (self.journal, self.lake, self.latest.parent, self.tail):
+            durable.make_directory(directory)
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one server that writes here."""
+        return self.root / "lock"
+
+    @property
+    def keys(self) -> Path:
+        """Directory of the monthly address keys, unless the settings name another."""
+        return self.root / "keys"
+
+    @property
+    def journal(self) -> Path:
+        """Directory of the write-ahead segments."""
+        return self.root / "journal"
+
+    @property
+    def lake(self) -> Path:
+        """Directory of the Delta tables."""
+        return self.root / "lake"
+
+    @property
+    def latest(self) -> Path:
+        """The newest reading per inverter."""
+        return self.root / "latest" / "latest.parquet"
+
+    @property
+    def tail(self) -> Path:
+        """Directory of the tail files: acknowledged rows that are not in the table yet."""
+        return self.root / "tail"
+
+    def tail_file(self, number: int) -> Path:
+        """Returns the name of one tail; numbers only grow, so a name is never used twice."""
+        return self.tail / f"{_TAIL_PREFIX}{number:010d}.parquet"
+
+    def tail_files(self) -> dict[int, Path]:
+        """Lists the tail files that exist, by number."""
+        return {
+            int(path.stem.removeprefix(_TAIL_PREFIX)): path
+            for path in sorted(self.tail.glob(f"{_TAIL_PREFIX}*.parquet"))
+        }
+
+    @property
+    def catalog(self) -> Path:
+        """The DuckDB database that people open."""
+        return self.root / "catalog.duckdb"
+
+    @property
+    def catalog_wal(self) -> Path:
+        """Where DuckDB keeps changes that somebody made to the catalog by hand."""
+        return self.root / "catalog.duckdb.wal"
+
+    @property
+    def catalog_draft(self) -> Path:
+        """The next catalog while it is being built."""
+        return self.root / ".catalog-draft.duckdb"
+
+
+def table_directory(lake: Path, table: str) -> Path:
+    """Returns the directory of one Delta table."""
+    return lake / table
+
+
+def log_directory(table: Path) -> Path:
+    """Returns the directory of a Delta table's log."""
+    return table / "_delta_log"
+
+
+def log_entry(table: Path, version: int) -> Path:
+    """Returns the log entry of one Delta version."""
+    return log_directory(table) / f"{version:020d}.json"
+
+
+def log_entries(table: Path) -> dict[int, Path]:
+    """Lists a Delta table's log entries by version."""
+    return {
+        int(path.stem): path
+        for path in log_directory(table).glob("*.json")
+        if _VERSION.fullmatch(path.stem)
+    }
+
+
+def checkpoints(table: Path) -> dict[int, list[Path]]:
+    """Lists the files of a Delta table's checkpoints by version."""
+    found: dict[int, list[Path]] = {}
+    for path in log_directory(table).glob("*.checkpoint*.parquet"):
+        found.setdefault(int(path.name.split(".", 1)[0]), []).append(path)
+    return found
+
+
+def last_checkpoint(table: Path) -> Path:
+    """Returns the hint that names a Delta table's newest checkpoint."""
+    return log_directory(table) / "_last_checkpoint"
+
+
+def data_file(node: str, version: int, date: str) -> str:
+    """Returns the path of a data file relative to its table.
+
+    It follows from the batch alone: a batch that is written again after a crash replaces the file
+    it left behind, instead of leaving one more that no table refers to.
+    """
+    return f"date={date}/part-{node}-{version:012d}.parquet"
+
+
+def draft(path: Path) -> Path:
+    """Returns where a file is written before it is renamed to `path`."""
+    return path.with_name(f".{path.name}.draft")

@@ -1,0 +1,223 @@
+"""What can an operator choose, what is the default, and is a given value allowed?
+
+Values come from a TOML file, then from environment variables, then from the command line; later
+ones win. The environment name of `flush_rows` is AUTARCO_FLUSH_ROWS, of `log.level`
+AUTARCO_LOG__LEVEL. docs/settings.md explains each setting; a test compares it with this module.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ENVIRONMENT_PREFIX = "AUTARCO_"
+_OTHER_PROGRAMS = ("AUTARCO_CONFIG", "AUTARCO_PORTAL_")
+"""Names with our prefix that are not settings: the path of the file, and the portal's own."""
+
+
+_LISTEN = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\s\[\]]+):\d{1,5}")
+_PORT_MAX = 65_535
+_TIME_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*")
+_NODE = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
+
+
+class SettingsError(ValueError):
+    """A setting is unknown or its value not allowed; the message is one sentence for a person."""
+
+
+class AddressSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the network address of a stick is anonymised before anything is stored or logged."""
+
+    mode: Annotated[
+        Literal["truncate", "ipcrypt-deterministic", "ipcrypt-pfx", "none"],
+        Meta(description="What becomes of a stick's network address."),
+    ] = "truncate"
+    key_directory: Annotated[
+        Path | None,
+        Meta(description="Where the monthly keys of the ipcrypt modes are kept."),
+    ] = None
+
+
+class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the server reports; always on standard error."""
+
+    format: Annotated[
+        Literal["auto", "json", "human"],
+        Meta(description="Lines for people or one JSON object per line."),
+    ] = "auto"
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Meta(description="The least severe events that are shown."),
+    ] = "info"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All settings of `autarco-ingest`."""
+
+    listen: Annotated[
+        str,
+        Meta(description="Address and port for sticks, as HOST:PORT or [IPV6]:PORT."),
+    ] = "0.0.0.0:10000"
+    data: Annotated[Path, Meta(description="The data directory.")] = Path("data")
+    time_zone: Annotated[
+        str,
+        Meta(description="Zone of the inverters' clocks and of a local day."),
+    ] = "Europe/Amsterdam"
+    node: Annotated[
+        str,
+        Meta(description="Name of this server in the tables' transactions and file names."),
+    ] = "node"
+    oldest_reading: Annotated[
+        date, Meta(description="Samples dated before this day go to quarantine.")
+    ] = date(2015, 1, 1)
+    ahead_max_s: Annotated[
+        float, Meta(ge=0, description="Samples dated further ahead go to quarantine.")
+    ] = 600.0
+
+    commit_tick_ms: Annotated[
+        int, Meta(ge=10, le=50, description="Rhythm of the journal's group commit.")
+    ] = 20
+    segment_bytes: Annotated[
+        int, Meta(ge=64 * 1024, description="Size of one journal segment.")
+    ] = 16 * 1024 * 1024
+    staged_bytes_max: Annotated[
+        int,
+        Meta(ge=1024 * 1024, description="Frames waiting for the disk before reading pauses."),
+    ] = 64 * 1024 * 1024
+
+    flush_seconds: Annotated[
+        float, Meta(gt=0, description="Rhythm of the batches into the tables.")
+    ] = 300.0
+    flush_rows: Annotated[
+        int, Meta(ge=1, description="Rows that start a batch before its time.")
+    ] = 500_000
+    latest_seconds: Annotated[
+        float, Meta(gt=0, description="Rhythm of the file with the newest reading per inverter.")
+    ] = 5.0
+    tail_seconds: Annotated[
+        float, Meta(gt=0, description="Rhythm of the file with rows not in the table yet.")
+    ] = 30.0
+    superseded_grace_s: Annotated[
+        float, Meta(ge=0, description="How long a replaced file stays for running queries.")
+    ] = 900.0
+
+    connections_max: Annotated[
+        int, Meta(ge=1, description="Connections held at once; more are closed at accept.")
+    ] = 16_384
+    idle_timeout_s: Annotated[
+        float, Meta(gt=0, description="A silent connection is closed after this time.")
+    ] = 900.0
+    partial_frame_s: Annotated[
+        float, Meta(gt=0, description="An unfinished frame is given up after this time.")
+    ] = 30.0
+    noise_bytes_max: Annotated[
+        int, Meta(ge=0, description="Bytes outside frames before a connection is closed.")
+    ] = 65_536
+    stop_deadline_s: Annotated[
+        float, Meta(gt=0, description="Longest time for flushing at stop.")
+    ] = 30.0
+
+    address: AddressSettings = AddressSettings()
+    log: LogSettings = LogSettings()
+
+    def __post_init__(self) -> None:
+        """Checks what a type cannot say."""
+        if not _LISTEN.fullmatch(self.listen) or self.port > _PORT_MAX:
+            raise ValueError(f"listen: expected HOST:PORT, got {self.listen!r}")
+        # Whether the zone exists is for the gateway to say, which brings its own database.
+        if not _TIME_ZONE.fullmatch(self.time_zone):
+            raise ValueError(f"time_zone: expected a name as Europe/Paris, got {self.time_zone!r}")
+        if not _NODE.fullmatch(self.node):
+            raise ValueError(
+                f"node: expected up to 40 of a-z, 0-9 and inner hyphens, got {self.node!r}"
+            )
+
+    @property
+    def host(self) -> str:
+        """The host part of `listen`, without brackets."""
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The port part of `listen`; 0 lets the system choose one."""
+        return int(self.listen.rpartition(":")[2])
+
+    @property
+    def oldest_reading_us(self) -> int:
+        """The start of `oldest_reading` in UTC, in microseconds since 1970."""
+        start = datetime.combine(self.oldest_reading, datetime.min.time(), UTC)
+        return int(start.timestamp()) * 1_000_000
+
+
+def load(
+    config: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    overrides: Mapping[str, str] | None = None,
+) -> Settings:
+    """Returns the settings from a TOML file, environment variables and overrides, later ones first.
+
+    `overrides` has setting names as keys (`listen`, `log.level`), as the command line gives them.
+    Raises SettingsError with one sentence that names the culprit.
+    """
+    values = _read(config) if config is not None else {}
+    _convert(values, origin=str(config))
+    for name, text in (environment or {}).items():
+        if name.startswith(ENVIRONMENT_PREFIX) and not name.startswith(_OTHER_PROGRAMS):
+            path = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
+            values = _with(values, path, text)
+            _convert(values, origin=f"environment variable {name}")
+    for name, text in (overrides or {}).items():
+        values = _with(values, name.split("."), text)
+        _convert(values, origin=f"option --{name.replace('_', '-')}")
+    return _convert(values, origin="settings")
+
+
+def _read(config: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(config.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"cannot read {config}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{config} is not TOML: {error}") from error
+
+
+def _with(values: dict[str, Any], path: list[str], text: str) -> dict[str, Any]:
+    """Returns a copy of `values` with one nested value set."""
+    if len(path) == 1:
+        return {**values, path[0]: text}
+    inner = values.get(path[0], {})
+    return {
+        **values,
+        path[0]: _with(inner if isinstance(inner, dict) else {}, path[1:], text),
+    }
+
+
+def _convert(values: dict[str, Any], *, origin: str) -> Settings:
+    try:
+        # Not strict: an environment variable is text, whatever the setting's type is.
+        return msgspec.convert(values, Settings, strict=False, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{origin}: {_sentence(error)}") from error
+
+
+def _decode(kind: type, value: object) -> object:
+    if kind is Path and isinstance(value, str) and value:
+        return Path(value)
+    raise ValueError(f"expected a path, got {value!r}")
+
+
+def _sentence(error: msgspec.ValidationError) -> str:
+    """Returns msgspec's message in the words of this program."""
+    text, _, where = str(error).partition(" - at `$")
+    text = text.replace("Object contains unknown field", "unknown setting")
+    setting = where.strip(".`")
+    return f"{setting}: {text}" if setting else text
