@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import structlog
 
 from autarco_ingest import durable, paths, schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+
+log = structlog.get_logger(__name__)
 
 _NEWEST_LAST: list[tuple[str, Literal["ascending"]]] = [
     ("inverter_sn", "ascending"),
@@ -126,7 +129,12 @@ def newest(readings: pa.Table) -> pa.Table:
 def _load(path: Path) -> pa.Table:
     if not path.exists():
         return schema.empty(schema.READINGS)
-    return schema.conform(schema.READINGS, pq.read_table(path, partitioning=None))
+    try:
+        return schema.conform(schema.READINGS, pq.read_table(path, partitioning=None))
+    except (pa.ArrowInvalid, schema.SchemaError) as error:
+        # Written by another version, or damaged: each inverter comes back with its next sample.
+        log.warning("latest readings cannot be used", path=str(path), error=str(error))
+        return schema.empty(schema.READINGS)
 
 
 def _write(rows: pa.Table, path: Path) -> None:

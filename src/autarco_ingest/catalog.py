@@ -1,0 +1,335 @@
+"""How do people ask the data anything, always of whole commits?
+
+`rebuild` writes catalog.duckdb: a database without rows, only views that name the exact files of
+one moment, that is the table's data files and the tail. It replaces the one before by a rename,
+so whoever opens it sees either moment, no reading twice and none missing. `query` opens it fresh
+for each call and lets nothing be written.
+
+The only module that imports duckdb. It never looks for files itself: which files belong together
+is known to whoever committed them (`lake.Lake.files`, `latest.Tail.current`).
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import msgspec
+import pyarrow as pa
+
+from autarco_ingest import durable, paths, schema
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_OFFLINE: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
+"""DuckDB would otherwise fetch extensions from the network when a query seems to want one."""
+
+_READING_STATEMENTS = frozenset(
+    {
+        duckdb.StatementType.SELECT,
+        duckdb.StatementType.EXPLAIN,
+        duckdb.StatementType.MULTI,  # PIVOT
+    }
+)
+
+
+class CatalogError(Exception):
+    """The question cannot be answered; the message is for the person who asked."""
+
+
+class NoCatalogError(CatalogError):
+    """There is no catalog yet: no server ever ran on this data directory."""
+
+
+class QueryError(CatalogError):
+    """The SQL is wrong, or wants to change something."""
+
+
+class Moment(msgspec.Struct, frozen=True, kw_only=True):
+    """The files that together hold every reading once, at one moment."""
+
+    readings: Sequence[Path]
+    sessions: Sequence[Path]
+    quarantine: Sequence[Path]
+    tail: Path | None = None
+    latest: Path | None = None
+
+
+def rebuild(data: paths.DataDirectory, moment: Moment, *, time_zone: str) -> None:
+    """Replaces the catalog by one of this moment; when this returns, it is on disk.
+
+    The files stay where they are and must exist. `time_zone` decides what a local day is. Raises
+    CatalogError or OSError; the catalog before stays in place then.
+    """
+    draft = data.catalog_draft
+    _remove_draft(draft)
+    try:
+        with duckdb.connect(draft, config=_OFFLINE) as connection:
+            connection.begin()
+            for view in _views(moment, time_zone):
+                _create(connection, view)
+            connection.commit()
+    except duckdb.Error as error:
+        raise CatalogError(f"cannot build the catalog: {error}") from error
+    # Somebody may have changed the old catalog by hand: its log must not be applied to this one.
+    data.catalog_wal.unlink(missing_ok=True)
+    durable.replace(draft, data.catalog)
+
+
+def query(data: paths.DataDirectory, sql: str) -> pa.Table:
+    """Returns the result of the last of one or more reading statements.
+
+    Times come in UTC. Raises NoCatalogError before the first server start, QueryError for SQL
+    that is wrong or writes, CatalogError when the catalog cannot be opened.
+    """
+    if not data.catalog.exists():
+        raise NoCatalogError(
+            f"no catalog in {data.root}: start `autarco-ingest serve` there once, or name the "
+            "right data directory"
+        )
+    with duckdb.connect(config=_OFFLINE) as connection:
+        _attach(connection, data.catalog)
+        try:
+            connection.execute("SET TimeZone = 'UTC'")
+            statements = connection.extract_statements(sql)
+            _check_reading(statements)
+            for statement in statements[:-1]:
+                connection.execute(statement)
+            result: pa.Table = connection.sql(statements[-1].query).to_arrow_table()
+        except duckdb.Error as error:
+            raise QueryError(str(error)) from error
+    return result
+
+
+class _View(msgspec.Struct, frozen=True, kw_only=True):
+    """One view: its query, and the comments people see on it and its columns."""
+
+    name: str
+    comment: str
+    sql: str
+    columns: Sequence[schema.Column]
+
+
+def _views(moment: Moment, time_zone: str) -> list[_View]:
+    latest = [moment.latest] if moment.latest is not None else []
+    return [
+        _table_view(schema.READINGS, moment.readings, tail=moment.tail),
+        _table_view(schema.SESSIONS, moment.sessions),
+        _table_view(schema.QUARANTINE, moment.quarantine),
+        _View(
+            name="latest",
+            comment="The newest reading of each inverter, seconds old.",
+            sql=_select(schema.READINGS, _parquet(latest, partitioned=False)),
+            columns=schema.READINGS.columns,
+        ),
+        _View(
+            name="daily_energy",
+            comment=f"Energy per inverter and local day ({time_zone}).",
+            sql=_DAILY_ENERGY.format(time_zone=_text(time_zone)),
+            columns=_DAILY_ENERGY_COLUMNS,
+        ),
+    ]
+
+
+def _table_view(table: schema.Table, files: Sequence[Path], *, tail: Path | None = None) -> _View:
+    parts = [_select(table, _parquet(files, partitioned=True))] if files else []
+    if tail is not None:
+        parts.append(_select(table, _parquet([tail], partitioned=False)))
+    return _View(
+        name=table.name,
+        comment=table.description,
+        sql=" UNION ALL ".join(parts) or _select(table, None),
+        columns=table.columns,
+    )
+
+
+def _select(table: schema.Table, source: str | None) -> str:
+    """Returns a query for the columns of a table; without a source, one of no rows."""
+    if source is None:
+        columns = ", ".join(f"NULL::{_sql_type(c.type)} AS {_name(c.name)}" for c in table.columns)
+        return f"SELECT {columns} WHERE false"
+    return f"SELECT {', '.join(_name(column.name) for column in table.columns)} FROM {source}"  # noqa: S608
+
+
+def _parquet(files: Sequence[Path], *, partitioned: bool) -> str | None:
+    if not files:
+        return None
+    names = ", ".join(_text(str(file)) for file in files)
+    # Files of one table have the same columns, so only the first one's are looked at: matching
+    # names over all (union_by_name) opens every file, 0.7 s instead of 0.06 s for 2,000 of them.
+    options = "hive_partitioning = true, hive_types = {'date': DATE}"
+    return f"read_parquet([{names}], {options if partitioned else 'hive_partitioning = false'})"
+
+
+def _create(connection: duckdb.DuckDBPyConnection, view: _View) -> None:
+    connection.execute(f"CREATE VIEW {_name(view.name)} AS {view.sql}")
+    connection.execute(f"COMMENT ON VIEW {_name(view.name)} IS {_text(view.comment)}")
+    for column in view.columns:
+        connection.execute(
+            f"COMMENT ON COLUMN {_name(view.name)}.{_name(column.name)} "
+            f"IS {_text(_column_comment(column))}"
+        )
+
+
+def _column_comment(column: schema.Column) -> str:
+    unit = f" [{column.unit}]" if column.unit else ""
+    point = f" SunSpec {column.sunspec}." if column.sunspec else ""
+    return f"{column.description}{unit}{point}"
+
+
+def _attach(connection: duckdb.DuckDBPyConnection, catalog: Path) -> None:
+    # Attached, not opened: DuckDB keeps one instance per opened path and process, and would go on
+    # answering from a catalog that was replaced meanwhile.
+    try:
+        connection.execute(f"ATTACH {_text(str(catalog))} AS catalog (READ_ONLY)")
+    except duckdb.IOException as error:
+        if "lock" not in str(error).lower():
+            raise CatalogError(f"cannot open {catalog}: {error}") from error
+        _attach_copy(connection, catalog)
+    except duckdb.Error as error:
+        raise CatalogError(f"cannot open {catalog}: {error}") from error
+    connection.execute("USE catalog")
+
+
+def _attach_copy(connection: duckdb.DuckDBPyConnection, catalog: Path) -> None:
+    """Attaches a copy: somebody opened the catalog for writing and holds DuckDB's lock on it."""
+    with tempfile.TemporaryDirectory() as directory:
+        copy = shutil.copyfile(catalog, Path(directory) / catalog.name)
+        try:
+            connection.execute(f"ATTACH {_text(str(copy))} AS catalog (READ_ONLY)")
+        except duckdb.Error as error:
+            raise CatalogError(f"cannot open a copy of {catalog}: {error}") from error
+
+
+def _check_reading(statements: Sequence[Any]) -> None:
+    if not statements:
+        raise QueryError("no statement given")
+    for statement in statements:
+        if statement.type not in _READING_STATEMENTS:
+            raise QueryError(
+                f"only reading statements are allowed here, not {statement.type.name}: "
+                f"{statement.query.strip()[:80]}"
+            )
+
+
+def _remove_draft(draft: Path) -> None:
+    draft.unlink(missing_ok=True)
+    draft.with_name(f"{draft.name}.wal").unlink(missing_ok=True)
+
+
+def _name(name: str) -> str:
+    """Returns an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _text(text: str) -> str:
+    """Returns an SQL string."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _sql_type(arrow_type: pa.DataType) -> str:
+    return _SQL_TYPES[arrow_type]
+
+
+_SQL_TYPES = {
+    schema.INSTANT: "TIMESTAMPTZ",
+    schema.WALL_CLOCK: "TIMESTAMP",
+    pa.string(): "VARCHAR",
+    pa.binary(): "BLOB",
+    pa.bool_(): "BOOLEAN",
+    pa.int64(): "BIGINT",
+    pa.int32(): "INTEGER",
+    pa.int16(): "SMALLINT",
+    pa.float32(): "FLOAT",
+    pa.date32(): "DATE",
+}
+
+# A day's energy from two counters that each have a flaw. `energy_today_wh` counts in 0.1 kWh but
+# starts anew when the inverter restarts and may still show yesterday's value in the morning;
+# `energy_total_wh` never lies but often counts in whole kWh. So the daily counter is the answer
+# unless the growth of the total contradicts it by more than such a step:
+# - the total grew more: the daily counter started anew during the day; take the growth;
+# - the total grew less and the daily counter fell: its highest value is yesterday's; take its
+#   last value, or the growth if that is more.
+# A sample belongs to the day of the inverter's own clock if that is plausible, because that clock
+# resets the counter: cached registers sent after midnight stay with the day they measured.
+_DAILY_ENERGY = """
+WITH sample AS (
+    SELECT
+        inverter_sn, ts, ac_power, energy_today_wh, energy_total_wh,
+        timezone({time_zone}, ts) AS wall,
+        CASE
+            WHEN inverter_clock BETWEEN wall - INTERVAL 36 HOUR AND wall + INTERVAL 1 HOUR
+            THEN inverter_clock ELSE wall
+        END::DATE AS day
+    FROM readings
+    WHERE energy_today_wh IS NOT NULL OR energy_total_wh IS NOT NULL
+), counted AS (
+    SELECT
+        inverter_sn, day,
+        max(energy_today_wh) AS highest,
+        arg_max(energy_today_wh, ts) AS last,
+        max(energy_total_wh) - min(energy_total_wh) AS growth,
+        max(ac_power) AS ac_power_max,
+        count(*) AS readings,
+        min(ts) AS first_at,
+        max(ts) AS last_at
+    FROM sample
+    GROUP BY inverter_sn, day
+), judged AS (
+    SELECT
+        *,
+        CASE
+            WHEN highest IS NULL OR growth > highest + 1000 THEN growth
+            WHEN highest > growth + 1000 AND last < highest THEN greatest(last, growth)
+            ELSE highest
+        END AS energy_wh
+    FROM counted
+)
+SELECT
+    inverter_sn,
+    day,
+    energy_wh / 1000 AS energy_kwh,
+    CASE WHEN energy_wh IN (highest, last) THEN 'today' ELSE 'total' END AS counter,
+    ac_power_max,
+    readings,
+    first_at,
+    last_at
+FROM judged
+"""
+
+_DAILY_ENERGY_COLUMNS = (
+    schema.column(schema.READINGS, "inverter_sn"),
+    schema.Column(
+        name="day",
+        type=pa.date32(),
+        description="Local day, by the inverter's clock where it has a plausible one.",
+    ),
+    schema.Column(
+        name="energy_kwh",
+        type=pa.float64(),
+        unit="kWh",
+        description="Energy generated that day.",
+    ),
+    schema.Column(
+        name="counter",
+        type=pa.string(),
+        description="Which counter gave it: today, or total where today was reset or absent.",
+    ),
+    schema.Column(
+        name="ac_power_max",
+        type=pa.float32(),
+        unit="W",
+        description="Highest active power of a sample.",
+    ),
+    schema.Column(name="readings", type=pa.int64(), description="Samples of that day."),
+    schema.Column(name="first_at", type=schema.INSTANT, description="Time of the first sample."),
+    schema.Column(name="last_at", type=schema.INSTANT, description="Time of the last sample."),
+)
