@@ -1,0 +1,293 @@
+"""What can a person type? `autarco-ingest COMMAND`, and what comes back as an exit code.
+
+Exit codes: 0 done, 1 findings, 2 wrong use or configuration with one sentence on standard error,
+130 interrupted. Commands import what they need when they run, so that `--help` is quick; what a
+command does is in its own module.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from autarco_ingest.settings import Settings
+
+DONE = 0
+FINDINGS = 1
+WRONG_USE = 2
+INTERRUPTED = 130
+
+_VIEWS = """
+SELECT view_name AS view, comment AS holds FROM duckdb_views()
+WHERE database_name = 'catalog' AND NOT internal ORDER BY view_name
+"""
+
+
+class UsageError(Exception):
+    """The command cannot be carried out as it was given; the message is one sentence."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns the exit code; never lets a traceback out for bad input."""
+    parsed = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = parsed.run
+    try:
+        code = command(parsed)
+        sys.stdout.flush()
+    except UsageError as error:
+        print(f"autarco-ingest {parsed.command}: {error}", file=sys.stderr)
+        return WRONG_USE
+    except BrokenPipeError:
+        # The reader has seen enough. Python flushes once more at exit: that must not fail.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BaseExceptionGroup as group:
+        # An interrupt inside a nursery arrives wrapped.
+        if group.split(KeyboardInterrupt)[1] is not None:
+            raise
+        return INTERRUPTED
+    return code
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence instead of a page of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(WRONG_USE, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="autarco-ingest",
+        description="Receives the frames of solar data sticks and keeps every reading.",
+    )
+    common = _Parser(add_help=False)
+    common.add_argument("--data", metavar="DIR", help="data directory (default: ./data)")
+    common.add_argument("--config", metavar="FILE", type=Path, help="settings in TOML")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def add(name: str, run: Callable[[argparse.Namespace], int], text: str) -> _Parser:
+        command: _Parser = commands.add_parser(name, parents=[common], help=text, description=text)
+        command.set_defaults(run=run)
+        return command
+
+    serve = add("serve", _serve, "Receive frames from sticks until SIGTERM or Ctrl-C.")
+    serve.add_argument("--listen", metavar="HOST:PORT", help="where sticks connect")
+
+    decode = add("decode", _decode, "Decode frames: one JSON object per frame or rejection.")
+    decode.add_argument("file", nargs="?", default="-", metavar="FILE", help="hex lines, or raw")
+
+    replay = add("replay", _replay, "Send a recording to a server and compare its answers.")
+    replay.add_argument("file", metavar="FILE", help='hex lines, or .jsonl with "hex"')
+    replay.add_argument("--to", required=True, type=_endpoint, metavar="HOST:PORT")
+    replay.add_argument("--limit", type=_count(10**9), metavar="N", help="only the first N frames")
+    replay.add_argument("--one-connection", action="store_true", help="ignore connection numbers")
+    replay.add_argument("--cut", type=int, metavar="SEED", help="cut the stream at random places")
+    replay.add_argument("--timeout", type=_seconds, default=15.0, metavar="S", help="per answer")
+
+    simulate = add("simulate", _simulate, "Let a fleet of imaginary sticks talk to a server.")
+    simulate.add_argument("--sticks", type=_count(1_000), default=12, metavar="N")
+    simulate.add_argument("--days", type=_count(400), default=4, metavar="D")
+    simulate.add_argument("--to", required=True, type=_endpoint, metavar="HOST:PORT")
+    simulate.add_argument("--seed", type=int, default=1, metavar="S")
+    simulate.add_argument("--end", type=_moment, metavar="ISO", help="last moment (default: now)")
+    simulate.add_argument("--truth", type=Path, metavar="FILE", help="write real kWh as JSON")
+    simulate.add_argument("--timeout", type=_seconds, default=11.0, metavar="S", help="per answer")
+
+    sql = add("sql", _sql, "Ask the readings anything in SQL; without SQL, list the views.")
+    sql.add_argument("sql", nargs="?", metavar="SQL", help="default: read from standard input")
+    sql.add_argument("--format", choices=("table", "csv", "json"), default="table")
+
+    add("version", _version, "Show the version.")
+    return parser
+
+
+# --- commands -------------------------------------------------------------------------------
+
+
+def _serve(parsed: argparse.Namespace) -> int:
+    settings = _settings(parsed)
+    from autarco_ingest import log, server
+
+    log.configure(settings.log)
+    return server.run(settings)
+
+
+def _decode(parsed: argparse.Namespace) -> int:
+    settings = _settings(parsed)
+    from autarco_ingest import _core, recording
+
+    try:
+        data = recording.load_bytes(parsed.file)
+        pieces = [data] if data else []
+        if recording.is_text(data):
+            pieces = [piece.data for piece in recording.parse(data, parsed.file)]
+    except recording.RecordingError as error:
+        raise UsageError(str(error)) from error
+    for piece in pieces:
+        try:
+            frames = _core.decode(
+                piece,
+                received_at_us=time.time_ns() // 1_000,
+                time_zone=settings.time_zone,
+                oldest_us=settings.oldest_reading_us,
+                ahead_us=int(settings.ahead_max_s * 1_000_000),
+            )
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        for frame in frames:
+            print(frame)
+    return DONE
+
+
+def _replay(parsed: argparse.Namespace) -> int:
+    _settings(parsed)
+    from autarco_ingest import recording, replay
+
+    try:
+        data = recording.load_bytes(parsed.file)
+        todo = replay.exchanges(recording.parse(data, parsed.file))[: parsed.limit]
+    except recording.RecordingError as error:
+        raise UsageError(str(error)) from error
+    if not todo:
+        raise UsageError(f"{parsed.file} holds no frames that a stick sent")
+    host, port = parsed.to
+    plan = replay.Plan(
+        host=host,
+        port=port,
+        answer_timeout_s=parsed.timeout,
+        one_connection=parsed.one_connection,
+        cut_seed=parsed.cut,
+    )
+    try:
+        outcome = replay.run(plan, todo)
+    except replay.Unreachable as error:
+        raise UsageError(str(error)) from error
+    print(outcome.summary())
+    return outcome.exit_code
+
+
+def _simulate(parsed: argparse.Namespace) -> int:
+    _settings(parsed)
+    from autarco_ingest import simulate
+
+    if parsed.truth is not None and not parsed.truth.parent.is_dir():
+        raise UsageError(f"cannot write {parsed.truth}: no such directory")
+    host, port = parsed.to
+    plan = simulate.Plan(
+        host=host,
+        port=port,
+        sticks=parsed.sticks,
+        days=parsed.days,
+        seed=parsed.seed,
+        end=parsed.end or datetime.now(UTC),
+        answer_timeout_s=parsed.timeout,
+    )
+    outcome = simulate.run(plan)
+    if outcome.reached_nobody:
+        raise UsageError(f"no server answers at {host}:{port}")
+    if parsed.truth is not None:
+        try:
+            simulate.write_truth(outcome, parsed.truth)
+        except OSError as error:
+            raise UsageError(f"cannot write {parsed.truth}: {error.strerror}") from error
+    print(outcome.summary())
+    return outcome.exit_code
+
+
+def _sql(parsed: argparse.Namespace) -> int:
+    settings = _settings(parsed)
+    from autarco_ingest import catalog, paths, render
+
+    directory = paths.DataDirectory.at(settings.data)
+    sql = parsed.sql
+    if sql is None and not sys.stdin.isatty():
+        sql = sys.stdin.read()
+    try:
+        result = catalog.query(directory, sql if sql and sql.strip() else _VIEWS)
+    except catalog.CatalogError as error:
+        raise UsageError(str(error)) from error
+    render.FORMATS[parsed.format](result, sys.stdout)
+    return DONE
+
+
+def _version(parsed: argparse.Namespace) -> int:
+    _settings(parsed)
+    from autarco_ingest import _core
+
+    build = ", debug build" if _core.DEBUG_BUILD else ""
+    print(f"autarco-ingest {metadata.version('autarco-ingest')}{build}")
+    return DONE
+
+
+# --- values ---------------------------------------------------------------------------------
+
+
+def _settings(parsed: argparse.Namespace) -> Settings:
+    """Loads the settings: file, then environment, then options."""
+    from autarco_ingest import settings
+
+    config = parsed.config
+    if config is None and os.environ.get("AUTARCO_CONFIG"):
+        config = Path(os.environ["AUTARCO_CONFIG"])
+    options = {
+        name: value
+        for name in ("data", "listen")
+        if (value := getattr(parsed, name, None)) is not None
+    }
+    try:
+        return settings.load(config, os.environ, options)
+    except settings.SettingsError as error:
+        raise UsageError(str(error)) from error
+
+
+def _endpoint(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65_536:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _count(limit: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not 0 < int(text) <= limit:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {limit}")
+        return int(text)
+
+    return parse
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds <= 3_600:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds up to 3600")
+    return seconds
+
+
+def _moment(text: str) -> datetime:
+    """Reads an ISO moment; one without zone is local time of this computer."""
+    try:
+        moment = datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError, OSError):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a moment as 2025-06-21T22:00") from None
+    if not 2015 < moment.year < 2100:
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 2016 and 2099")
+    return moment
+
+
+if __name__ == "__main__":
+    sys.exit(main())
