@@ -1,0 +1,17 @@
+//! Which Python exception does a Rust error become?
+
+use autarco_gateway::GatewayError;
+use pyo3::PyErr;
+use pyo3::exceptions::{PyOSError, PyValueError};
+
+/// The operator's mistakes are `ValueError`, what the machine refuses is `OSError`.
+pub(crate) fn gateway_error(error: GatewayError) -> PyErr {
+    match error {
+        GatewayError::Zone(_) | GatewayError::Privacy(_) => {
+            PyValueError::new_err(error.to_string())
+        }
+        GatewayError::Listen { .. } | GatewayError::Journal { .. } | GatewayError::Io(_) => {
+            PyOSError::new_err(error.to_string())
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! `autarco_ingest._core`: the one place where bytes enter Rust and record batches leave it.
+#![deny(unsafe_code)]
+
+mod decode;
+mod error;
+mod gateway;
+
+#[pyo3::pymodule(gil_used = false)]
+mod _core {
+    #[pymodule_export]
+    use crate::decode::decode;
+    #[pymodule_export]
+    use crate::gateway::{Batch, Gateway, Pending};
+
+    /// Whether this build carries debug checks and no optimisation: benchmarks would lie.
+    #[pymodule_export]
+    const DEBUG_BUILD: bool = cfg!(debug_assertions);
+}
