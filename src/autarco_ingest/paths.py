@@ -38,9 +38,9 @@ class DataDirectory(msgspec.Struct, frozen=True):
         return self.root / "lock"
 
     @property
-    def keys(self) -> Path:
+    def address_keys(self) -> Path:
         """Directory of the monthly address keys, unless the settings name another."""
-        return self.root / "keys"
+        return self.root / "address-keys"
 
     @property
     def journal(self) -> Path:

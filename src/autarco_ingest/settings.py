@@ -41,9 +41,9 @@ class AddressSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         Literal["truncate", "ipcrypt-deterministic", "ipcrypt-pfx", "none"],
         Meta(description="What becomes of a stick's network address."),
     ] = "truncate"
-    key_directory: Annotated[
+    keys: Annotated[
         Path | None,
-        Meta(description="Where the monthly keys of the ipcrypt modes are kept."),
+        Meta(description="Directory of the monthly keys of the ipcrypt modes."),
     ] = None
 
 
