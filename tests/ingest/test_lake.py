@@ -1,0 +1,510 @@
+"""Is every batch in the tables exactly once and on disk, whatever fails in between?"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections import Counter
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import rows
+from deltalake import DeltaTable
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from autarco_ingest import delta_log, durable, lake, paths, schema
+from autarco_ingest.lake import Lake, LakeError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NO_SESSIONS = schema.empty(schema.SESSIONS)
+NO_QUARANTINE = schema.empty(schema.QUARANTINE)
+
+
+def commit(target: Lake, version: int, readings: pa.Table) -> lake.Commit:
+    return target.commit(version, readings, NO_SESSIONS, NO_QUARANTINE)
+
+
+def stored(root: Path, table: str = "readings") -> pa.Table:
+    """Reads a table as a stranger would, by its Delta log."""
+    return DeltaTable(root / table).to_pyarrow_table()
+
+
+def rows_per_inverter(root: Path) -> dict[object, int]:
+    return Counter(stored(root).column("inverter_sn").to_pylist())
+
+
+def recorded_syncs(monkeypatch: pytest.MonkeyPatch, root: Path) -> list[str]:
+    """Returns a list that grows by each file or directory that is forced to disk."""
+    synced: list[str] = []
+    real = durable.sync
+
+    def record(path: Path) -> None:
+        real(path)
+        synced.append(str(path.relative_to(root)))
+
+    monkeypatch.setattr(durable, "sync", record)
+    return synced
+
+
+class TestCommit:
+    def test_rows_are_stored_as_given(self, tmp_path: Path) -> None:
+        batch = rows.readings(
+            rows.reading(
+                ac_power=1234.5,
+                energy_total_wh=5_000_000_000,
+                inverter_clock=datetime(2026, 6, 15, 13, 59, 58),
+                repeat=None,
+                source="192.0.2.0",
+            )
+        )
+
+        summary = commit(Lake(tmp_path, "n1"), 1, batch)
+
+        assert stored(tmp_path).select(batch.column_names).to_pylist() == batch.to_pylist()
+        assert summary.readings.rows == 1
+        assert summary.readings.files == 1
+        assert summary.readings.bytes > 0
+        assert not summary.repeated
+
+    def test_all_three_tables_take_their_rows(self, tmp_path: Path) -> None:
+        target = Lake(tmp_path, "n1")
+
+        summary = target.commit(
+            1, rows.samples(3), rows.sessions({}, {"event": "close"}), rows.quarantine({})
+        )
+
+        written = (summary.readings.rows, summary.sessions.rows, summary.quarantine.rows)
+        assert written == (3, 2, 1)
+        assert stored(tmp_path, "sessions").num_rows == 2
+        assert stored(tmp_path, "quarantine").column("frame").to_pylist() == [b"\xa5\x15"]
+
+    def test_each_utc_date_gets_one_file_sorted_by_inverter_and_time(self, tmp_path: Path) -> None:
+        midnight = datetime(2026, 6, 16, tzinfo=UTC)
+        batch = rows.readings(
+            rows.reading(ts=midnight, inverter_sn="B"),
+            rows.reading(ts=midnight + timedelta(seconds=1), inverter_sn="A"),
+            rows.reading(ts=midnight - timedelta(microseconds=1), inverter_sn="B"),
+            rows.reading(ts=midnight, inverter_sn="A"),
+        )
+        target = Lake(tmp_path, "n1")
+
+        commit(target, 7, batch)
+
+        names = [str(file.relative_to(tmp_path / "readings")) for file in target.files("readings")]
+        assert names == [
+            "date=2026-06-15/part-n1-000000000007.parquet",
+            "date=2026-06-16/part-n1-000000000007.parquet",
+        ]
+        second = pq.ParquetFile(target.files("readings")[1]).read()
+        assert list(
+            zip(*second.select(["inverter_sn", "ts"]).to_pydict().values(), strict=True)
+        ) == [
+            ("A", midnight),
+            ("A", midnight + timedelta(seconds=1)),
+            ("B", midnight),
+        ]
+        assert "date" not in second.column_names
+
+    def test_the_same_version_twice_is_stored_once(self, tmp_path: Path) -> None:
+        target = Lake(tmp_path, "n1")
+        batch = (rows.samples(3), rows.sessions({}), rows.quarantine({}))
+
+        target.commit(1, *batch)
+        again = target.commit(1, *batch)
+
+        assert again.repeated
+        assert again.readings == again.sessions == again.quarantine == lake.Written()
+        assert [stored(tmp_path, name).num_rows for name in ("readings", "sessions")] == [3, 1]
+
+    def test_the_same_version_after_a_restart_is_stored_once(self, tmp_path: Path) -> None:
+        commit(Lake(tmp_path, "n1"), 1, rows.samples(3))
+
+        commit(Lake(tmp_path, "n1"), 1, rows.samples(3))
+
+        assert stored(tmp_path).num_rows == 3
+
+    def test_an_empty_batch_advances_the_version(self, tmp_path: Path) -> None:
+        target = Lake(tmp_path, "n1")
+
+        target.commit(4, rows.readings(), rows.sessions({}), NO_QUARANTINE)
+
+        assert target.committed_version() == 4
+        assert Lake(tmp_path, "n1").committed_version() == 4
+        assert stored(tmp_path, "sessions").num_rows == 1
+
+    def test_quiet_tables_get_no_log_entries(self, tmp_path: Path) -> None:
+        target = Lake(tmp_path, "n1")
+
+        for version in range(1, 4):
+            commit(target, version, rows.samples(1))
+
+        assert DeltaTable(tmp_path / "quarantine").version() == 0
+        assert DeltaTable(tmp_path / "readings").version() == 3
+
+    def test_wrong_columns_leave_every_table_untouched(self, tmp_path: Path) -> None:
+        target = Lake(tmp_path, "n1")
+
+        with pytest.raises(schema.SchemaError):
+            target.commit(1, rows.samples(1).drop_columns(["ts"]), rows.sessions({}), NO_QUARANTINE)
+
+        assert stored(tmp_path, "sessions").num_rows == 0
+
+    def test_log_tells_readers_what_a_file_holds(self, tmp_path: Path) -> None:
+        ts = datetime(2026, 6, 15, 12, 0, 0, 123_456, tzinfo=UTC)
+        commit(
+            Lake(tmp_path, "n1"),
+            1,
+            rows.readings(
+                rows.reading(ts=ts, inverter_sn="B", energy_total_wh=7),
+                rows.reading(ts=ts, inverter_sn="A"),
+            ),
+        )
+
+        entry = paths.log_entry(tmp_path / "readings", 1).read_text()
+        added = next(json.loads(line)["add"] for line in entry.splitlines() if '"add"' in line)
+        statistics = json.loads(added["stats"])
+        assert added["partitionValues"] == {"date": "2026-06-15"}
+        assert statistics["numRecords"] == 2
+        assert statistics["minValues"]["inverter_sn"] == "A"
+        assert statistics["maxValues"]["inverter_sn"] == "B"
+        # Milliseconds, rounded outwards: a bound never excludes a row.
+        assert statistics["minValues"]["ts"] == "2026-06-15T12:00:00.123Z"
+        assert statistics["maxValues"]["ts"] == "2026-06-15T12:00:00.124Z"
+        assert statistics["nullCount"]["energy_total_wh"] == 1
+
+    def test_other_engines_read_the_table(self, tmp_path: Path) -> None:
+        import polars as pl
+
+        commit(Lake(tmp_path, "n1"), 1, rows.samples(5))
+        commit(Lake(tmp_path, "n2"), 1, rows.samples(5, start=rows.NOON - timedelta(days=1)))
+
+        counted = (
+            pl.scan_delta(str(tmp_path / "readings"))
+            .filter(pl.col("date") == date(2026, 6, 15))
+            .select(pl.len(), pl.col("ts").max())
+            .collect()
+        )
+
+        assert counted.row(0) == (5, rows.NOON + timedelta(seconds=4))
+
+
+class TestCrash:
+    def test_files_without_a_commit_are_replaced_by_the_retry(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        target = Lake(tmp_path, "n1")
+        with monkeypatch.context() as patch:
+            patch.setattr(DeltaTable, "create_write_transaction", _power_cut)
+            with pytest.raises(_PowerCutError):
+                commit(target, 1, rows.samples(9))
+        assert stored(tmp_path).num_rows == 0
+        assert len(list(tmp_path.rglob("part-*.parquet"))) == 1
+
+        retried = Lake(tmp_path, "n1")
+        commit(retried, 1, rows.samples(3))
+
+        assert stored(tmp_path).num_rows == 3
+        assert list(tmp_path.rglob("part-*.parquet")) == retried.files("readings")
+
+    def test_a_half_written_file_is_replaced_by_the_retry(self, tmp_path: Path) -> None:
+        target = Lake(tmp_path, "n1")
+        orphan = tmp_path / "readings" / paths.data_file("n1", 1, "2026-06-15")
+        orphan.parent.mkdir()
+        orphan.write_bytes(b"PAR1 torn")
+
+        commit(target, 1, rows.samples(3))
+
+        assert stored(tmp_path).num_rows == 3
+
+    @pytest.mark.parametrize("survivors", [1, 2])
+    def test_a_commit_that_reached_some_tables_is_completed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, survivors: int
+    ) -> None:
+        batch = (rows.samples(3), rows.sessions({}), rows.quarantine({}))
+        real = DeltaTable.create_write_transaction
+        done = 0
+
+        def dies_after_some(self: DeltaTable, *args: Any, **options: Any) -> None:
+            nonlocal done
+            if done == survivors:
+                raise _PowerCutError
+            done += 1
+            real(self, *args, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(DeltaTable, "create_write_transaction", dies_after_some)
+            with pytest.raises(_PowerCutError):
+                Lake(tmp_path, "n1").commit(1, *batch)
+
+        replayed = Lake(tmp_path, "n1")
+        assert replayed.committed_version() == 0
+        replayed.commit(1, *batch)
+
+        counts = [stored(tmp_path, table.name).num_rows for table in schema.TABLES]
+        assert counts == [3, 1, 1]
+
+    @pytest.mark.parametrize("torn", [b"", b'{"commitInfo":{}}\n{"add":{"pa'])
+    def test_a_torn_log_entry_is_cut_and_the_batch_comes_again(
+        self, tmp_path: Path, torn: bytes
+    ) -> None:
+        target = Lake(tmp_path, "n1")
+        commit(target, 1, rows.samples(3))
+        commit(target, 2, rows.samples(2, inverter_sn="SIM0002"))
+        paths.log_entry(tmp_path / "readings", 2).write_bytes(torn)
+
+        restarted = Lake(tmp_path, "n1")
+        assert restarted.committed_version() == 1
+        commit(restarted, 2, rows.samples(2, inverter_sn="SIM0002"))
+
+        assert stored(tmp_path).num_rows == 5
+
+    def test_a_torn_checkpoint_is_cut_and_loses_nothing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(lake, "ENTRIES_PER_CHECKPOINT", 2)
+        target = Lake(tmp_path, "n1")
+        for version in range(1, 6):
+            commit(target, version, rows.samples(1, inverter_sn=f"SIM{version}"))
+        found = paths.checkpoints(tmp_path / "readings")
+        assert len(found) >= 2
+        for path in found[max(found)]:
+            path.write_bytes(b"")
+
+        restarted = Lake(tmp_path, "n1")
+
+        assert restarted.committed_version() == 5
+        assert stored(tmp_path).num_rows == 5
+        assert max(paths.checkpoints(tmp_path / "readings")) < max(found)
+
+    @settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow])
+    @given(st.lists(st.integers(1, 4), min_size=1, max_size=8), st.data())
+    def test_any_replay_of_any_prefix_stores_each_version_once(
+        self, tmp_path_factory: pytest.TempPathFactory, replays: list[int], data: st.DataObject
+    ) -> None:
+        root = tmp_path_factory.mktemp("lake")
+        newest = 0
+        for length in replays:
+            target = Lake(root, "n1")
+            assert target.committed_version() == newest
+            # The journal is retired up to some version the table certainly has, never further.
+            first = data.draw(st.integers(1, newest + 1))
+            for version in range(first, newest + length + 1):
+                commit(target, version, rows.samples(2, inverter_sn=f"SIM{version:04d}"))
+            newest += length
+
+        assert rows_per_inverter(root) == {
+            f"SIM{version:04d}": 2 for version in range(1, newest + 1)
+        }
+
+
+class TestDisk:
+    def test_everything_is_on_disk_before_commit_returns(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        target = Lake(tmp_path, "n1")
+        synced = recorded_syncs(monkeypatch, tmp_path)
+        commit(target, 1, rows.samples(1))
+
+        assert synced == [
+            "readings",  # the partition's directory is new
+            "readings/date=2026-06-15/part-n1-000000000001.parquet",
+            "readings/date=2026-06-15",
+            "readings/_delta_log/00000000000000000001.json",
+            "readings/_delta_log",
+        ]
+
+    def test_data_is_on_disk_before_the_log_names_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        target = Lake(tmp_path, "n1")
+        entry = paths.log_entry(tmp_path / "readings", 1)
+        real = durable.sync
+
+        def checked(path: Path) -> None:
+            real(path)
+            if path.suffix == ".parquet":
+                assert not entry.exists()
+
+        monkeypatch.setattr(durable, "sync", checked)
+        commit(target, 1, rows.samples(1))
+
+        assert entry.exists()
+
+    def test_sync_asks_the_kernel(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: list[str] = []
+        monkeypatch.setattr(
+            os, "fsync", lambda number: asked.append(os.readlink(f"/proc/self/fd/{number}"))
+        )
+
+        durable.sync(tmp_path)
+
+        assert asked == [str(tmp_path)]
+
+    def test_a_commit_left_unsynced_by_a_crash_is_synced_at_start(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        commit(Lake(tmp_path, "n1"), 1, rows.samples(1))
+        synced = recorded_syncs(monkeypatch, tmp_path)
+
+        Lake(tmp_path, "n1")
+
+        assert "readings/_delta_log/00000000000000000001.json" in synced
+
+    def test_checkpoints_are_synced(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(lake, "ENTRIES_PER_CHECKPOINT", 2)
+        synced = recorded_syncs(monkeypatch, tmp_path)
+        target = Lake(tmp_path, "n1")
+
+        for version in range(1, 4):
+            commit(target, version, rows.samples(1))
+
+        assert delta_log.checkpoint_version(tmp_path / "readings") >= 1
+        assert any(name.endswith(".checkpoint.parquet") for name in synced)
+        assert "readings/_delta_log/_last_checkpoint" in synced
+
+    def test_a_full_disk_is_reported_and_the_retry_succeeds(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        target = Lake(tmp_path, "n1")
+        with monkeypatch.context() as patch:
+            patch.setattr(durable, "sync", _no_space)
+            with pytest.raises(LakeError, match=r"table readings: .*No space left"):
+                commit(target, 1, rows.samples(1))
+
+        commit(target, 1, rows.samples(1))
+
+        assert stored(tmp_path).num_rows == 1
+
+    def test_after_a_failed_write_to_the_log_nothing_more_is_promised(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        target = Lake(tmp_path, "n1")
+        with monkeypatch.context() as patch:
+            patch.setattr(delta_log, "sync", _no_space)
+            with pytest.raises(LakeError):
+                commit(target, 1, rows.samples(1))
+
+        with pytest.raises(LakeError, match="restart the server"):
+            commit(target, 1, rows.samples(1))
+
+        restarted = Lake(tmp_path, "n1")
+        commit(restarted, 1, rows.samples(1))
+        assert stored(tmp_path).num_rows == 1
+
+
+class TestNodes:
+    def test_two_nodes_with_the_same_versions_both_store(self, tmp_path: Path) -> None:
+        first, second = Lake(tmp_path, "n1"), Lake(tmp_path, "n2")
+
+        for version in (1, 2):
+            commit(first, version, rows.samples(2, inverter_sn="A"))
+            commit(second, version, rows.samples(3, inverter_sn="B"))
+
+        assert stored(tmp_path).num_rows == 10
+        assert first.committed_version() == second.committed_version() == 2
+        assert first.files("readings") == second.files("readings")
+
+    def test_nodes_that_commit_at_once_lose_and_repeat_nothing(self, tmp_path: Path) -> None:
+        Lake(tmp_path, "n0")
+        failures: list[BaseException] = []
+
+        def write(node: str) -> None:
+            try:
+                target = Lake(tmp_path, node)
+                for version in range(1, 9):
+                    commit(target, version, rows.samples(2, inverter_sn=node))
+            except BaseException as error:
+                failures.append(error)
+
+        writers = [threading.Thread(target=write, args=(f"n{number}",)) for number in range(3)]
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join(timeout=60)
+
+        assert failures == []
+        assert rows_per_inverter(tmp_path) == {"n0": 16, "n1": 16, "n2": 16}
+
+    def test_a_second_writer_of_the_same_name_adds_nothing(self, tmp_path: Path) -> None:
+        first, twin = Lake(tmp_path, "n1"), Lake(tmp_path, "n1")
+
+        commit(first, 1, rows.samples(2))
+        repeated = commit(twin, 1, rows.samples(2))
+
+        assert repeated.readings == lake.Written()
+        assert stored(tmp_path).num_rows == 2
+
+    def test_the_race_for_one_transaction_has_one_winner(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first, twin = Lake(tmp_path, "n1"), Lake(tmp_path, "n1")
+        # The twin looks before the first commits, and commits after it.
+        write = lake._write_file
+
+        def overtaken(*arguments: Any) -> Any:
+            monkeypatch.setattr(lake, "_write_file", write)
+            commit(first, 1, rows.samples(2))
+            return write(*arguments)
+
+        monkeypatch.setattr(lake, "_write_file", overtaken)
+        repeated = commit(twin, 1, rows.samples(2))
+
+        assert repeated.readings == lake.Written()
+        assert stored(tmp_path).num_rows == 2
+
+
+class TestOpen:
+    def test_a_table_with_other_columns_is_refused_with_their_names(self, tmp_path: Path) -> None:
+        Lake(tmp_path, "n1")
+        DeltaTable(tmp_path / "readings").alter.add_columns(
+            [_delta_field("wind_speed", pa.float32())]
+        )
+
+        with pytest.raises(LakeError, match=r"table readings: .*wind_speed"):
+            Lake(tmp_path, "n1")
+
+    def test_field_descriptions_are_in_the_table(self, tmp_path: Path) -> None:
+        Lake(tmp_path, "n1")
+
+        fields = {field.name: field for field in DeltaTable(tmp_path / "readings").schema().fields}
+
+        assert fields["energy_total_wh"].metadata["unit"] == "Wh"
+
+    def test_versions_start_at_one(self, tmp_path: Path) -> None:
+        target = Lake(tmp_path, "n1")
+
+        assert target.committed_version() == 0
+        with pytest.raises(ValueError, match="version too small"):
+            commit(target, 0, rows.samples(1))
+
+    def test_names_with_blanks_and_accents_work(self, tmp_path: Path) -> None:
+        target = Lake(tmp_path / "zonne dak é'", "n1")
+
+        commit(target, 1, rows.samples(1))
+
+        assert all(file.exists() for file in target.files("readings"))
+
+
+class _PowerCutError(Exception):
+    """Stands for the end of the process: nothing after it runs."""
+
+
+def _power_cut(*_: Any, **__: Any) -> None:
+    raise _PowerCutError
+
+
+def _no_space(*_: Any) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def _delta_field(name: str, kind: pa.DataType) -> Any:
+    from deltalake import Schema
+
+    return Schema.from_arrow(pa.schema([pa.field(name, kind)])).fields[0]
