@@ -8,6 +8,7 @@ checksum over them. With a cut seed the stream arrives in random segments instea
 from __future__ import annotations
 
 import random
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -142,10 +143,7 @@ async def replay(plan: Plan, todo: Sequence[Exchange]) -> Outcome:
     with Meter(f"{len(todo)} frames", len(todo)) as meter:
         async with trio.open_nursery() as closing:
             try:
-                for group in _by_connection(todo, one=plan.one_connection):
-                    line = await _replay_connection(plan, group, outcome, dice, meter)
-                    # The next connection need not wait for the end of this one.
-                    closing.start_soon(line.finish)
+                await _replay_all(plan, todo, outcome, dice, meter, closing)
             except Unreachable as error:
                 unreachable = error
             except _Silent as error:
@@ -155,25 +153,37 @@ async def replay(plan: Plan, todo: Sequence[Exchange]) -> Outcome:
     return outcome
 
 
-def _by_connection(todo: Sequence[Exchange], *, one: bool) -> Iterator[list[Exchange]]:
-    """Yields runs of frames that share a connection; a return to an earlier one opens a new one."""
-    group: list[Exchange] = []
-    for exchange in todo:
-        if group and not one and exchange.connection != group[-1].connection:
-            yield group
-            group = []
-        group.append(exchange)
-    if group:
-        yield group
-
-
-async def _replay_connection(
+async def _replay_all(
     plan: Plan,
-    group: Sequence[Exchange],
+    todo: Sequence[Exchange],
     outcome: Outcome,
     dice: random.Random | None,
     meter: Meter,
-) -> _Line:
+    closing: trio.Nursery,
+) -> None:
+    """Sends everything in order; a connection lives from its first recorded frame to its last."""
+    names = [None if plan.one_connection else exchange.connection for exchange in todo]
+    frames_left = Counter(names)
+    lines: dict[str | None, _Line] = {}
+    try:
+        for name, window in _windows(todo, names, dice):
+            line = lines.get(name)
+            if line is None:
+                line = lines[name] = _Line(plan, await _connect(plan, outcome), outcome)
+            await line.send(window, dice)
+            await line.collect(window)
+            note = f"{outcome.answered} answered, {outcome.different} different"
+            meter.advance(len(window), note)
+            frames_left[name] -= len(window)
+            if not frames_left[name]:
+                # The next frame need not wait for the end of this connection.
+                closing.start_soon(lines.pop(name).finish)
+    finally:
+        for line in lines.values():
+            await line.drop()
+
+
+async def _connect(plan: Plan, outcome: Outcome) -> trio.SocketStream:
     try:
         with trio.fail_after(CONNECT_TIMEOUT_S):
             stream = await trio.open_tcp_stream(plan.host, plan.port)
@@ -182,25 +192,21 @@ async def _replay_connection(
             raise _Silent(f"no connection to {plan.host}:{plan.port} any more") from error
         raise Unreachable(f"no server answers at {plan.host}:{plan.port}") from error
     outcome.connections += 1
-    line = _Line(plan, stream, outcome)
-    try:
-        for window in _windows(group, dice):
-            await line.send(window, dice)
-            await line.collect(window)
-            note = f"{outcome.answered} answered, {outcome.different} different"
-            meter.advance(len(window), note)
-    except BaseException:
-        await trio.aclose_forcefully(stream)
-        raise
-    return line
+    return stream
 
 
-def _windows(group: Sequence[Exchange], dice: random.Random | None) -> Iterator[list[Exchange]]:
+def _windows(
+    todo: Sequence[Exchange], names: Sequence[str | None], dice: random.Random | None
+) -> Iterator[tuple[str | None, list[Exchange]]]:
+    """Yields what goes out at once: one frame, or with dice some that share a connection."""
     start = 0
-    while start < len(group):
+    while start < len(todo):
         size = 1 if dice is None else dice.randint(1, _WINDOW_FRAMES)
-        yield list(group[start : start + size])
-        start += size
+        end = start + 1
+        while end < min(start + size, len(todo)) and names[end] == names[start]:
+            end += 1
+        yield names[start], list(todo[start:end])
+        start = end
 
 
 class _Line:
@@ -243,6 +249,10 @@ class _Line:
         self._silence = self._silence + 1 if waiting else 0
         if self._silence >= SILENCE_MAX:
             raise _Silent(f"no answer {SILENCE_MAX} times in a row")
+
+    async def drop(self) -> None:
+        """Closes without a goodbye."""
+        await trio.aclose_forcefully(self._stream)
 
     async def finish(self) -> None:
         """Says goodbye, counts answers that nobody asked for, and closes."""

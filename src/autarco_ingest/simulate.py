@@ -150,7 +150,7 @@ class _Courier:
     async def run(self) -> None:
         """Lives through all events; never raises for what a server does."""
         at_s = self._plant.span.start_s
-        link_up = powered = True
+        link_up, powered = True, False
         try:
             for event in self._plant.life():
                 if link_up and powered:

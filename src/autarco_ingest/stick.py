@@ -395,13 +395,13 @@ class Stick:
 
     def power_off(self, now_s: int) -> None:
         """Loses power with the inverter at dusk; what was not accepted stays in flash."""
-        self._shelve()
         self._working_saved_s = self._times(now_s).working_s // FLASH_PERIOD_S * FLASH_PERIOD_S
         self._powered = False
         self.link_lost()
 
     def link_lost(self) -> None:
-        """Forgets the connection; the next frame will be a handshake."""
+        """Forgets the connection: the record on its way goes to the backlog, a handshake is next."""
+        self._shelve()
         self._outstanding = None
         self._tries = 0
         self._greeted_s: int | None = None
@@ -473,6 +473,9 @@ class Stick:
         times = self._times(now_s)
         if self._greeted_s is None or now_s - self._greeted_s >= HANDSHAKE_AGAIN_S:
             return Kind.HANDSHAKE, handshake_payload(self.identity, times, self._boots)
+        if self._live and times.working_s - self._live.times.working_s > SAMPLE_PERIOD_S:
+            # The stick has polled again since: an old record is history, not live.
+            self._shelve()
         if self._live is not None:
             return Kind.DATA, self._data(LIVE, self._live, times)
         if self._backlog and self._live_accepted:
