@@ -149,7 +149,7 @@ def plane_irradiance(
     # Kasten and Young (1989), safe down to the horizon.
     air_mass = 1 / (height + 0.50572 * math.pow(math.degrees(elevation) + 6.07995, -1.6364))
     clear_beam = 1353 * math.pow(0.7, math.pow(air_mass, 0.678))
-    horizontal = 1.1 * clear_beam * height * (1 - 0.75 * cloud**3.4)
+    horizontal = 1.1 * clear_beam * height * (1 - 0.75 * math.pow(cloud, 3.4))
     beam = min(clear_beam * (1 - cloud), horizontal / height)
     diffuse = horizontal - beam * height
     incidence = math.sin(elevation) * math.cos(tilt)

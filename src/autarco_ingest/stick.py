@@ -400,7 +400,7 @@ class Stick:
         self.link_lost()
 
     def link_lost(self) -> None:
-        """Forgets the connection: the record on its way goes to the backlog, a handshake is next."""
+        """Forgets the connection: the record on its way becomes history, a handshake is next."""
         self._shelve()
         self._outstanding = None
         self._tries = 0

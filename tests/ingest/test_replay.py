@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -36,15 +36,15 @@ def session(count: int, *, connections: int = 1) -> list[Recorded]:
     return pieces
 
 
-def play(cloud: FakeCloud, pieces: Sequence[Recorded], **options: object) -> replay.Outcome:
+def play(cloud: FakeCloud, pieces: Sequence[Recorded], **options: Any) -> replay.Outcome:
     """Replays a recording against a fake cloud."""
 
     async def scene() -> replay.Outcome:
         with trio.fail_after(DEADLINE_S):
             async with trio.open_nursery() as nursery:
                 port = await nursery.start(lambda **kw: cloud.listen(**kw))
-                settings = {"answer_timeout_s": 5.0} | options
-                plan = replay.Plan(host="127.0.0.1", port=port, **settings)  # type: ignore[arg-type]
+                options.setdefault("answer_timeout_s", 5.0)
+                plan = replay.Plan(host="127.0.0.1", port=port, **options)
                 outcome = await replay.replay(plan, replay.exchanges(pieces))
                 nursery.cancel_scope.cancel()
         return outcome

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections import defaultdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -22,7 +22,7 @@ DEADLINE_S = 60
 END = datetime(2024, 12, 12, 21, 0, tzinfo=UTC)
 
 
-def live(cloud: FakeCloud, **changes: object) -> simulate.Outcome:
+def live(cloud: FakeCloud, **changes: Any) -> simulate.Outcome:
     """Lets three sticks live two winter days against a fake cloud."""
 
     async def scene() -> simulate.Outcome:
