@@ -60,7 +60,7 @@ WITH sized AS (
     FROM compared WINDOW lot AS (PARTITION BY inverter_sn)
 ), listed AS (PIVOT (SELECT * FROM cell) ON day IN (%DAYS%) USING first(shown))
 SELECT listed.* EXCLUDE (worst), round(ampere, 1) AS "string 2, A",
-    CASE WHEN worst < 80 THEN '<- less than its neighbours' ELSE '' END AS ""
+    CASE WHEN worst < 80 THEN '<- less than its neighbours' ELSE '' END AS note
 FROM listed JOIN string2 USING (inverter_sn) ORDER BY inverter_sn
 """
 

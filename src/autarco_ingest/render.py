@@ -6,12 +6,12 @@ import csv
 import datetime as dt
 import json
 from decimal import Decimal
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+import pyarrow as pa
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
-    import pyarrow as pa
 
 _ROWS_AT_ONCE = 4_096
 
@@ -19,7 +19,7 @@ _ROWS_AT_ONCE = 4_096
 def table(result: pa.Table, out: TextIO) -> None:
     """Writes aligned columns, numbers to the right, and the number of rows."""
     names = result.column_names
-    values = [column.to_pylist() for column in result.columns]
+    values = [_values(column) for column in result.columns]
     cells = [[_cell(value) for value in column] for column in values]
     widths = [
         max([len(name), *map(len, column)]) for name, column in zip(names, cells, strict=True)
@@ -37,7 +37,7 @@ def as_csv(result: pa.Table, out: TextIO) -> None:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(result.column_names)
     for batch in result.to_batches(max_chunksize=_ROWS_AT_ONCE):
-        columns = [column.to_pylist() for column in batch.columns]
+        columns = [_values(column) for column in batch.columns]
         for row in zip(*columns, strict=True):
             writer.writerow(["" if value is None else _text(value) for value in row])
 
@@ -46,7 +46,7 @@ def as_json(result: pa.Table, out: TextIO) -> None:
     """Writes one JSON array with one object per line."""
     before = "[\n"
     for batch in result.to_batches(max_chunksize=_ROWS_AT_ONCE):
-        columns = [column.to_pylist() for column in batch.columns]
+        columns = [_values(column) for column in batch.columns]
         for row in zip(*columns, strict=True):
             fields = dict(zip(result.column_names, map(_plain, row), strict=True))
             out.write(before + json.dumps(fields, ensure_ascii=False, allow_nan=False))
@@ -59,6 +59,14 @@ FORMATS: Mapping[str, Callable[[pa.Table, TextIO], None]] = {
     "csv": as_csv,
     "json": as_json,
 }
+
+
+def _values(column: pa.Array[Any] | pa.ChunkedArray[Any]) -> list[Any]:
+    """Returns Python values; float32 as short as it was before it became a double."""
+    values = column.to_pylist()
+    if column.type != pa.float32():
+        return values
+    return [None if value is None else float(f"{value:.7g}") for value in values]
 
 
 def _write_row(
