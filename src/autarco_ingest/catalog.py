@@ -84,7 +84,7 @@ def rebuild(data: paths.DataDirectory, moment: Moment, *, time_zone: str) -> Non
 
 
 def query(data: paths.DataDirectory, sql: str) -> pa.Table:
-    """Returns the result of the last of one or more reading statements.
+    """Returns the result of one statement that reads.
 
     Times come in UTC. Raises NoCatalogError before the first server start, QueryError for SQL
     that is wrong or writes, CatalogError when the catalog cannot be opened.
@@ -98,11 +98,8 @@ def query(data: paths.DataDirectory, sql: str) -> pa.Table:
         _attach(connection, data.catalog)
         try:
             connection.execute("SET TimeZone = 'UTC'")
-            statements = connection.extract_statements(sql)
-            _check_reading(statements)
-            for statement in statements[:-1]:
-                connection.execute(statement)
-            result: pa.Table = connection.sql(statements[-1].query).to_arrow_table()
+            _check_reading(connection.extract_statements(sql))
+            result: pa.Table = connection.sql(sql).to_arrow_table()
         except duckdb.Error as error:
             raise QueryError(str(error)) from error
     return result
@@ -133,7 +130,7 @@ def _views(moment: Moment, time_zone: str) -> list[_View]:
             name="daily_energy",
             comment=f"Energy per inverter and local day ({time_zone}).",
             sql=_DAILY_ENERGY.format(time_zone=_text(time_zone)),
-            columns=_DAILY_ENERGY_COLUMNS,
+            columns=DAILY_ENERGY_COLUMNS,
         ),
     ]
 
@@ -209,14 +206,11 @@ def _attach_copy(connection: duckdb.DuckDBPyConnection, catalog: Path) -> None:
 
 
 def _check_reading(statements: Sequence[Any]) -> None:
-    if not statements:
-        raise QueryError("no statement given")
-    for statement in statements:
-        if statement.type not in _READING_STATEMENTS:
-            raise QueryError(
-                f"only reading statements are allowed here, not {statement.type.name}: "
-                f"{statement.query.strip()[:80]}"
-            )
+    if len(statements) != 1:
+        raise QueryError(f"{len(statements) or 'no'} statements given, one wanted")
+    kind = statements[0].type
+    if kind not in _READING_STATEMENTS:
+        raise QueryError(f"only reading statements are allowed here, not {kind.name}")
 
 
 def _remove_draft(draft: Path) -> None:
@@ -305,7 +299,7 @@ SELECT
 FROM judged
 """
 
-_DAILY_ENERGY_COLUMNS = (
+DAILY_ENERGY_COLUMNS = (
     schema.column(schema.READINGS, "inverter_sn"),
     schema.Column(
         name="day",

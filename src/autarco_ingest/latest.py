@@ -36,9 +36,16 @@ class Latest:
     """The newest reading per inverter, kept in one file. One caller at a time."""
 
     def __init__(self, data: paths.DataDirectory) -> None:
-        """Takes up the file of an earlier run; without one, starts empty."""
+        """Takes up the file of an earlier run; without a usable one, starts with an empty one.
+
+        There is a file from here on, so a catalog can always name it. Raises OSError.
+        """
         self._path = data.latest
-        self._rows = _load(self._path)
+        found = _load(self._path)
+        self._rows = schema.empty(schema.READINGS) if found is None else found
+        if found is None:
+            _write(self._rows, self._path)
+        self._unwritten = False
 
     @property
     def rows(self) -> pa.Table:
@@ -52,10 +59,12 @@ class Latest:
         OSError; the rows are kept and the next merge writes them.
         """
         merged = newest(pa.concat_tables([self._rows, schema.conform(schema.READINGS, readings)]))
-        if merged.equals(self._rows) and self._path.exists():
+        if merged.equals(self._rows) and not self._unwritten:
             return False
         self._rows = merged
+        self._unwritten = True
         _write(merged, self._path)
+        self._unwritten = False
         return True
 
 
@@ -126,15 +135,15 @@ def newest(readings: pa.Table) -> pa.Table:
     return ordered.filter(pa.concat_arrays([is_last, pa.array([True])]))
 
 
-def _load(path: Path) -> pa.Table:
+def _load(path: Path) -> pa.Table | None:
     if not path.exists():
-        return schema.empty(schema.READINGS)
+        return None
     try:
         return schema.conform(schema.READINGS, pq.read_table(path, partitioning=None))
     except (pa.ArrowInvalid, schema.SchemaError) as error:
         # Written by another version, or damaged: each inverter comes back with its next sample.
         log.warning("latest readings cannot be used", path=str(path), error=str(error))
-        return schema.empty(schema.READINGS)
+        return None
 
 
 def _write(rows: pa.Table, path: Path) -> None:

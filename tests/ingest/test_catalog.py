@@ -1,0 +1,545 @@
+"""Do people see every reading once, and a day's energy as it was?"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pytest
+
+import rows
+from autarco_ingest import catalog, paths, schema
+from autarco_ingest.catalog import CatalogError, NoCatalogError, QueryError
+from autarco_ingest.lake import Lake
+from autarco_ingest.latest import Latest, Tail
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import pyarrow as pa
+
+ZONE = "Europe/Amsterdam"
+NO_SESSIONS = schema.empty(schema.SESSIONS)
+NO_QUARANTINE = schema.empty(schema.QUARANTINE)
+
+
+class Site:
+    """A data directory with its tables, as a server would hold them."""
+
+    def __init__(self, root: Path, *, grace_s: float = 0.0) -> None:
+        self.data = paths.DataDirectory.at(root)
+        self.data.create()
+        self.lake = Lake(self.data.lake, "n1")
+        self.latest = Latest(self.data)
+        self.tail = Tail(self.data, grace_s=grace_s, now_s=0.0)
+        self.version = 0
+
+    def commit(
+        self,
+        readings: pa.Table,
+        sessions: pa.Table = NO_SESSIONS,
+        quarantine: pa.Table = NO_QUARANTINE,
+    ) -> None:
+        self.version += 1
+        self.lake.commit(self.version, readings, sessions, quarantine)
+
+    def show(self, waiting: Sequence[pa.Table] = (), *, now_s: float = 0.0) -> None:
+        tail = self.tail.write(waiting, now_s=now_s)
+        moment = catalog.Moment(
+            readings=self.lake.files("readings"),
+            sessions=self.lake.files("sessions"),
+            quarantine=self.lake.files("quarantine"),
+            tail=tail,
+            latest=self.data.latest,
+        )
+        catalog.rebuild(self.data, moment, time_zone=ZONE)
+        self.tail.sweep(now_s=now_s)
+
+    def ask(self, sql: str) -> list[dict[str, Any]]:
+        return catalog.query(self.data, sql).to_pylist()
+
+    def one(self, sql: str) -> Any:
+        (row,) = self.ask(sql)
+        (value,) = row.values()
+        return value
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+class TestViews:
+    def test_an_empty_table_answers_with_no_rows(self, site: Site) -> None:
+        site.show()
+
+        sql = "SELECT inverter_sn, date, max(energy_today_wh) FROM readings GROUP BY ALL"
+        assert site.ask(sql) == []
+        for view in ("readings", "latest", "sessions", "quarantine", "daily_energy"):
+            assert site.ask(f"FROM {view}") == []
+
+    @pytest.mark.parametrize("state", ["empty", "table", "tail", "both"])
+    def test_columns_are_those_of_the_schema_in_every_state(self, site: Site, state: str) -> None:
+        if state in {"table", "both"}:
+            site.commit(rows.samples(1), rows.sessions({}), rows.quarantine({}))
+        site.show([rows.samples(1)] if state in {"tail", "both"} else [])
+
+        for table in schema.TABLES:
+            found = catalog.query(site.data, f"FROM {table.name}").schema
+            expected = [(column.name, str(column.type)) for column in table.columns]
+            assert [(field.name, str(field.type)) for field in found] == expected
+
+    def test_table_and_tail_are_one(self, site: Site) -> None:
+        site.commit(rows.samples(3, start=rows.NOON - timedelta(days=1)))
+        site.show([rows.samples(2)])
+
+        assert site.ask("SELECT date, count(*) AS n FROM readings GROUP BY ALL ORDER BY date") == [
+            {"date": date(2026, 6, 14), "n": 3},
+            {"date": date(2026, 6, 15), "n": 2},
+        ]
+
+    def test_values_come_back_as_stored(self, site: Site) -> None:
+        clock = datetime(2026, 6, 15, 13, 59, 58)
+        for place in ("table", "tail"):
+            batch = rows.readings(
+                rows.reading(inverter_sn=place, inverter_clock=clock, ac_power=1.5, repeat=True)
+            )
+            if place == "table":
+                site.commit(batch)
+            else:
+                site.show([batch])
+
+        for row in site.ask("FROM readings"):
+            assert (row["ts"], row["inverter_clock"]) == (rows.NOON, clock)
+            assert (row["ac_power"], row["repeat"], row["source"]) == (1.5, True, None)
+
+    def test_sessions_quarantine_and_latest_are_there(self, site: Site) -> None:
+        site.commit(
+            rows.samples(1), rows.sessions({"firmware": "MW_08_0501_1.58"}), rows.quarantine({})
+        )
+        site.latest.merge(rows.samples(5))
+        site.show()
+
+        assert site.one("SELECT firmware FROM sessions") == "MW_08_0501_1.58"
+        assert site.one("SELECT reason FROM quarantine WHERE date = '2026-06-15'") == (
+            "unknown_sensor"
+        )
+        assert site.one("SELECT ts FROM latest") == rows.NOON + timedelta(seconds=4)
+
+    def test_a_filter_on_the_date_reads_only_its_files(self, site: Site) -> None:
+        for day in range(3):
+            site.commit(rows.samples(1, start=rows.NOON - timedelta(days=day)))
+        site.show()
+
+        (plan,) = site.ask("EXPLAIN ANALYZE SELECT * FROM readings WHERE date = '2026-06-14'")
+
+        assert "Total Files Read: 1" in plan["explain_value"]
+
+    def test_every_view_and_column_is_commented(self, site: Site) -> None:
+        site.commit(rows.samples(1))
+        site.show([rows.samples(1)])
+
+        views = site.ask("SELECT view_name, comment FROM duckdb_views() WHERE NOT internal")
+        columns = site.ask(
+            "SELECT table_name, column_name, comment FROM duckdb_columns() WHERE NOT internal"
+        )
+        assert len(views) == 5
+        assert all(row["comment"] for row in views + columns)
+        comments = {(row["table_name"], row["column_name"]): row["comment"] for row in columns}
+        assert comments["readings", "dc_power"] == (
+            "Power of all DC inputs together. [W] SunSpec 103.DCW."
+        )
+
+    def test_directories_with_blanks_and_quotes_work(self, tmp_path: Path) -> None:
+        site = Site(tmp_path / "zonne dak é'")
+        site.commit(rows.samples(2))
+        site.show([rows.samples(1)])
+
+        assert site.one("SELECT count(*) FROM readings") == 3
+
+    def test_a_thousand_files_are_one_view(self, site: Site) -> None:
+        site.commit(rows.samples(1))
+        (file,) = site.lake.files("readings")
+        for number in range(1_000):
+            file.with_name(f"copy-{number}.parquet").hardlink_to(file)
+        moment = catalog.Moment(
+            readings=sorted(file.parent.glob("*.parquet")), sessions=[], quarantine=[]
+        )
+
+        catalog.rebuild(site.data, moment, time_zone=ZONE)
+
+        assert site.one("SELECT count(*) FROM readings WHERE date = '2026-06-15'") == 1_001
+
+
+class TestMoments:
+    def test_readers_see_every_commit_whole_and_every_reading_once(self, tmp_path: Path) -> None:
+        """Rows come in groups of ten; any moment holds whole groups 0..n, each row once."""
+        site = Site(tmp_path, grace_s=60.0)
+        site.show()
+        stop = threading.Event()
+        seen: list[int] = []
+        wrong: list[object] = []
+
+        def read() -> None:
+            sql = (
+                "SELECT count(*) AS rows, count(DISTINCT ts) AS different, "
+                "coalesce(max(record_no) + 1, 0) AS groups FROM readings"
+            )
+            while not stop.is_set():
+                try:
+                    (row,) = site.ask(sql)
+                except Exception as error:
+                    wrong.append(error)
+                    return
+                if not row["rows"] == row["different"] == 10 * row["groups"]:
+                    wrong.append(row)
+                seen.append(row["rows"])
+
+        readers = [threading.Thread(target=read) for _ in range(2)]
+        for reader in readers:
+            reader.start()
+        try:
+            for step in range(12):
+                batch = _group(2 * step)
+                site.show([batch], now_s=float(step))
+                site.commit(batch)
+                site.show([_group(2 * step + 1)], now_s=float(step))
+                site.commit(_group(2 * step + 1))
+                site.show(now_s=float(step))
+        finally:
+            stop.set()
+            for reader in readers:
+                reader.join(timeout=30)
+
+        assert wrong == []
+        assert len(set(seen)) > 3
+        assert site.one("SELECT count(*) FROM readings") == 240
+
+    def test_a_program_that_keeps_the_old_catalog_open_goes_on(self, tmp_path: Path) -> None:
+        site = Site(tmp_path, grace_s=60.0)
+        site.show([rows.samples(2)])
+        with duckdb.connect(site.data.catalog, read_only=True) as old:
+            site.commit(rows.samples(2))
+            site.show([rows.samples(1, inverter_sn="new")], now_s=30.0)
+
+            assert old.sql("SELECT count(*) FROM readings").fetchall() == [(2,)]
+        assert site.one("SELECT count(*) FROM readings") == 3
+
+    def test_latest_may_be_replaced_while_it_is_read(self, site: Site) -> None:
+        site.latest.merge(rows.samples(1))
+        site.show()
+        stop = threading.Event()
+
+        def replace() -> None:
+            for second in range(1, 400):
+                if stop.is_set():
+                    return
+                start = rows.NOON + timedelta(seconds=second)
+                site.latest.merge(
+                    rows.readings(
+                        *(rows.reading(ts=start, inverter_sn=f"S{n}") for n in range(second))
+                    )
+                )
+
+        writer = threading.Thread(target=replace)
+        writer.start()
+        try:
+            for _ in range(40):
+                (row,) = site.ask(
+                    "SELECT count(*) AS n, count(DISTINCT inverter_sn) AS different FROM latest"
+                )
+                assert row["n"] == row["different"] > 0
+        finally:
+            stop.set()
+            writer.join(timeout=30)
+
+    def test_the_old_catalog_stays_when_a_new_one_cannot_be_built(self, site: Site) -> None:
+        site.commit(rows.samples(2))
+        site.show()
+        missing = catalog.Moment(
+            readings=[site.data.root / "missing.parquet"], sessions=[], quarantine=[]
+        )
+
+        with pytest.raises(CatalogError, match="cannot build the catalog"):
+            catalog.rebuild(site.data, missing, time_zone=ZONE)
+
+        assert site.one("SELECT count(*) FROM readings") == 2
+        site.show()
+
+    def test_a_draft_left_by_a_crash_does_not_matter(self, site: Site) -> None:
+        site.data.catalog_draft.write_bytes(b"half a database")
+
+        site.show()
+
+        assert site.ask("FROM readings") == []
+        assert not site.data.catalog_draft.exists()
+
+    def test_changes_by_hand_are_gone_with_the_next_catalog(self, site: Site) -> None:
+        site.show()
+        # Ends without closing the database, so its log stays behind.
+        program = (
+            "import duckdb, os, sys; c = duckdb.connect(sys.argv[1]); "
+            "c.execute('PRAGMA disable_checkpoint_on_shutdown'); "
+            "c.execute('CREATE VIEW mine AS SELECT 1 AS x'); os._exit(0)"
+        )
+        subprocess.run([sys.executable, "-c", program, site.data.catalog], check=True, timeout=60)
+        assert site.data.catalog_wal.exists()
+
+        site.commit(rows.samples(1))
+        site.show()
+
+        assert not site.data.catalog_wal.exists()
+        assert site.one("SELECT count(*) FROM readings") == 1
+        with pytest.raises(QueryError, match="mine"):
+            site.ask("FROM mine")
+
+
+class TestQuery:
+    @pytest.mark.parametrize(
+        "sql",
+        [
+            "CREATE TABLE t (x INTEGER)",
+            "DROP VIEW readings",
+            "CREATE OR REPLACE VIEW readings AS SELECT 1",
+            "COMMENT ON VIEW readings IS 'mine'",
+            "COPY (SELECT 1) TO 'catalog.duckdb'",
+            "ATTACH 'catalog.duckdb' AS writable",
+            "DETACH catalog",
+            "INSTALL httpfs",
+            "SET memory_limit = '1MB'",
+        ],
+    )
+    def test_nothing_is_written(
+        self, site: Site, sql: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        site.show()
+        before = site.data.catalog.read_bytes()
+        monkeypatch.chdir(site.data.root)
+
+        with pytest.raises(QueryError, match="only reading statements"):
+            site.ask(sql)
+
+        assert site.data.catalog.read_bytes() == before
+
+    def test_the_catalog_itself_is_attached_read_only(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        site.show()
+        monkeypatch.setattr(catalog, "_check_reading", lambda statements: None)
+
+        with pytest.raises(QueryError, match="read-only"):
+            site.ask("CREATE TABLE t AS SELECT 1 AS x")
+
+    @pytest.mark.parametrize(
+        ("sql", "message"),
+        [
+            ("SELEC 1", "syntax error"),
+            ("FROM nowhere", "nowhere"),
+            ("SELECT watts FROM readings", "watts"),
+            ("SELECT 'a'::INTEGER", "Could not convert"),
+            ("", "no statements given, one wanted"),
+            (" ; ", "no statements given, one wanted"),
+            ("SELECT 1; DROP VIEW readings", "2 statements given, one wanted"),
+        ],
+    )
+    def test_wrong_sql_is_explained(self, site: Site, sql: str, message: str) -> None:
+        site.show()
+
+        with pytest.raises(QueryError, match=message):
+            site.ask(sql)
+
+    def test_what_analysts_write_works(self, site: Site) -> None:
+        site.commit(rows.samples(2))
+        site.show()
+
+        assert site.ask("SHOW TABLES")[0] == {"name": "daily_energy"}
+        assert site.ask("DESCRIBE readings")[0]["column_name"] == "ts"
+        assert site.ask("SUMMARIZE SELECT logger_sn FROM readings")[0]["count"] == 2
+        assert site.ask("PIVOT readings ON inverter_sn USING count(*) GROUP BY date") == [
+            {"date": date(2026, 6, 15), "SIM0001": 2}
+        ]
+        assert site.one("WITH a AS (SELECT 1 AS x) FROM a;") == 1
+
+    def test_times_come_in_utc(self, site: Site) -> None:
+        site.commit(rows.samples(1))
+        site.show()
+
+        found = catalog.query(site.data, "SELECT ts FROM readings")
+
+        assert str(found.schema.field("ts").type) == "timestamp[us, tz=UTC]"
+
+    def test_without_a_catalog_the_way_out_is_named(self, tmp_path: Path) -> None:
+        with pytest.raises(NoCatalogError, match=r"start `autarco-ingest serve`"):
+            catalog.query(paths.DataDirectory.at(tmp_path), "SELECT 1")
+
+    def test_a_file_that_is_no_catalog_is_reported(self, tmp_path: Path) -> None:
+        data = paths.DataDirectory.at(tmp_path)
+        data.catalog.write_bytes(b"not a database" * 1000)
+
+        with pytest.raises(CatalogError, match="cannot open"):
+            catalog.query(data, "SELECT 1")
+
+    def test_somebody_who_opened_it_for_writing_locks_nobody_out(self, site: Site) -> None:
+        site.commit(rows.samples(2))
+        site.show()
+        program = (
+            "import duckdb, sys; c = duckdb.connect(sys.argv[1]); "
+            "print('open', flush=True); sys.stdin.read()"
+        )
+        with subprocess.Popen(
+            [sys.executable, "-c", program, site.data.catalog],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        ) as holder:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"open\n"
+            with pytest.raises(duckdb.IOException, match="lock"):
+                duckdb.connect(site.data.catalog, read_only=True)
+
+            assert site.one("SELECT count(*) FROM readings") == 2
+            assert holder.stdin is not None
+            holder.stdin.close()
+
+
+class TestDailyEnergy:
+    def day(self, site: Site, samples: Sequence[dict[str, Any]]) -> dict[date, tuple[float, str]]:
+        site.commit(rows.readings(*(rows.reading(**sample) for sample in samples)))
+        site.show()
+        sql = "SELECT day, energy_kwh, counter FROM daily_energy ORDER BY day"
+        return {row["day"]: (row["energy_kwh"], row["counter"]) for row in site.ask(sql)}
+
+    def test_the_daily_counter_is_finer_than_the_total(self, site: Site) -> None:
+        found = self.day(
+            site,
+            [
+                {"ts": _utc(15, 6), "energy_today_wh": 100, "energy_total_wh": 5_000_000},
+                {"ts": _utc(15, 12), "energy_today_wh": 7_300, "energy_total_wh": 5_007_000},
+                {"ts": _utc(15, 19), "energy_today_wh": 12_400, "energy_total_wh": 5_012_000},
+            ],
+        )
+
+        assert found == {date(2026, 6, 15): (12.4, "today")}
+
+    def test_a_sample_after_local_midnight_is_of_the_next_day(self, site: Site) -> None:
+        # 22:30 UTC is half past midnight in Amsterdam.
+        found = self.day(
+            site,
+            [
+                {"ts": _utc(15, 19), "energy_today_wh": 9_000},
+                {"ts": _utc(15, 22, 30), "energy_today_wh": 0},
+            ],
+        )
+
+        assert found == {
+            date(2026, 6, 15): (9.0, "today"),
+            date(2026, 6, 16): (0.0, "today"),
+        }
+
+    def test_yesterdays_value_in_the_morning_is_not_todays(self, site: Site) -> None:
+        found = self.day(
+            site,
+            [
+                {"ts": _utc(15, 4), "energy_today_wh": 23_400, "energy_total_wh": 100_000},
+                {"ts": _utc(15, 5), "energy_today_wh": 0, "energy_total_wh": 100_000},
+                {"ts": _utc(15, 19), "energy_today_wh": 5_100, "energy_total_wh": 105_000},
+            ],
+        )
+
+        assert found == {date(2026, 6, 15): (5.1, "today")}
+
+    def test_cached_registers_stay_with_the_day_they_measured(self, site: Site) -> None:
+        evening = datetime(2026, 6, 15, 21, 55)
+        found = self.day(
+            site,
+            [
+                {"ts": _utc(15, 20), "energy_today_wh": 23_400, "inverter_clock": evening},
+                {"ts": _utc(16, 4), "energy_today_wh": 23_400, "inverter_clock": evening},
+                {
+                    "ts": _utc(16, 5),
+                    "energy_today_wh": 300,
+                    "inverter_clock": datetime(2026, 6, 16, 7, 0),
+                },
+            ],
+        )
+
+        assert found == {
+            date(2026, 6, 15): (23.4, "today"),
+            date(2026, 6, 16): (0.3, "today"),
+        }
+
+    def test_an_inverter_clock_of_another_year_is_ignored(self, site: Site) -> None:
+        found = self.day(
+            site,
+            [{"ts": _utc(15, 12), "energy_today_wh": 700, "inverter_clock": datetime(2000, 1, 1)}],
+        )
+
+        assert found == {date(2026, 6, 15): (0.7, "today")}
+
+    def test_a_counter_that_starts_anew_at_noon_loses_nothing(self, site: Site) -> None:
+        found = self.day(
+            site,
+            [
+                {"ts": _utc(15, 5), "energy_today_wh": 0, "energy_total_wh": 50_000},
+                {"ts": _utc(15, 11), "energy_today_wh": 9_000, "energy_total_wh": 59_000},
+                {"ts": _utc(15, 12), "energy_today_wh": 0, "energy_total_wh": 59_000},
+                {"ts": _utc(15, 19), "energy_today_wh": 6_000, "energy_total_wh": 65_000},
+            ],
+        )
+
+        assert found == {date(2026, 6, 15): (15.0, "total")}
+
+    def test_energy_before_the_first_sample_counts(self, site: Site) -> None:
+        found = self.day(
+            site,
+            [
+                {"ts": _utc(15, 12), "energy_today_wh": 8_000, "energy_total_wh": 58_000},
+                {"ts": _utc(15, 19), "energy_today_wh": 14_000, "energy_total_wh": 64_000},
+            ],
+        )
+
+        assert found == {date(2026, 6, 15): (14.0, "today")}
+
+    def test_without_a_daily_counter_the_total_answers(self, site: Site) -> None:
+        found = self.day(
+            site,
+            [
+                {"ts": _utc(15, 6), "energy_total_wh": 50_000},
+                {"ts": _utc(15, 19), "energy_total_wh": 62_000},
+            ],
+        )
+
+        assert found == {date(2026, 6, 15): (12.0, "total")}
+
+    def test_meters_generate_nothing(self, site: Site) -> None:
+        assert self.day(site, [{"ts": _utc(15, 12), "grid_energy_total_wh": 9_000_000}]) == {}
+
+    def test_summer_time_moves_the_local_day(self, site: Site) -> None:
+        # 23:30 UTC: past midnight in winter too; 22:30 UTC only in summer.
+        found = self.day(
+            site,
+            [
+                {"ts": datetime(2026, 1, 15, 22, 30, tzinfo=UTC), "energy_today_wh": 100},
+                {"ts": datetime(2026, 7, 15, 22, 30, tzinfo=UTC), "energy_today_wh": 200},
+            ],
+        )
+
+        assert set(found) == {date(2026, 1, 15), date(2026, 7, 16)}
+
+
+def _group(number: int) -> pa.Table:
+    start = rows.NOON + timedelta(seconds=10 * number)
+    return rows.readings(
+        *(
+            rows.reading(ts=start + timedelta(seconds=second), record_no=number)
+            for second in range(10)
+        )
+    )
+
+
+def _utc(day: int, hour: int, minute: int = 0) -> datetime:
+    return datetime(2026, 6, day, hour, minute, tzinfo=UTC)
