@@ -35,7 +35,7 @@ use crate::connection::{Connection, Received};
 use crate::counters::Counters;
 use crate::journal::{self, Journal, Records, push_record};
 use crate::privacy::{AddressMode, AddressPrivacy, PrivacyError};
-use crate::resend::Resends;
+use crate::resend::{self, Resends};
 
 const LISTENER: Token = Token(usize::MAX);
 /// Connections that wait for `accept`: a reconnect storm of a district fits.
@@ -48,10 +48,6 @@ const ACCEPTS_PER_TURN: usize = 1024;
 const READ_BYTES: usize = 64 * 1024;
 /// Answers a stick may leave unread: 700 of them. A stick has one frame outstanding.
 const UNSENT_BYTES_MAX: usize = 16 * 1024;
-/// Segments stay this long after their rows are in the table, to know resends after a restart.
-/// Sticks give up a frame after about a minute; the rest is margin.
-const RESEND_MEMORY_US: i64 = 15 * 60 * 1_000_000;
-
 const DATA_RECORD: u8 = 1;
 const SESSION_RECORD: u8 = 2;
 
@@ -272,11 +268,12 @@ impl Gateway {
         Some(Batch::of(journal.rotate(), &mut rows))
     }
 
-    /// Lets go of segments whose rows are in the table, and builds the next one beforehand.
+    /// Lets go of segments whose rows are in the table and whose frames no stick will repeat any
+    /// more, and builds the next one beforehand.
     pub fn retire(&self, version: u64, now_us: i64) -> io::Result<()> {
         let (directory, bytes) = {
             let mut journal = lock(&self.journal);
-            journal.retire(version, now_us.saturating_sub(RESEND_MEMORY_US))?;
+            journal.retire(version, now_us.saturating_sub(resend::MEMORY_US))?;
             journal.spare()
         };
         journal::prepare_spare(&directory, bytes)

@@ -1,48 +1,47 @@
 //! Has this very data frame been seen before?
 //!
-//! A stick that got no answer sends the same record again after about ten seconds; a crash between
-//! `fdatasync` and the answer makes it do so too. Per logger the last few frame keys are kept as
-//! hashes. What slips through a longer gap is found by compaction.
+//! A stick that got no answer sends the same record again: most often after ten seconds, but when a
+//! backlog is being replayed also a quarter of an hour and fifty frames later. A crash between
+//! `fdatasync` and the answer makes it do so too. The frames of the last while are remembered as
+//! hashes; what slips through a longer gap is found by compaction.
 
 use std::collections::HashMap;
+use std::mem;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// Keys kept per logger. A stick has one frame outstanding, so a resend follows its original within
-/// a few frames; 16 leaves room for a backlog replayed over two connections at once.
-const KEYS_PER_LOGGER: usize = 16;
+/// A frame is remembered at least this long, unless [`FRAMES_MAX`] came since.
+pub const MEMORY_US: i64 = 15 * 60 * 1_000_000;
+/// Frames per generation, of which there are two: about 40 MB each when full. 100,000 sticks that
+/// report every five minutes send 300,000 in the time above.
+const FRAMES_MAX: usize = 1_000_000;
 /// V4 frames carry no time: the same bytes later than this are a new measurement of a calm moment.
 const UNTIMED_WINDOW_US: i64 = 30_000_000;
-/// Loggers remembered at most (about 30 MB); the table is emptied beyond, which costs only a few
-/// duplicates until compaction.
-const LOGGERS_MAX: usize = 100_000;
 
-#[derive(Debug, Clone, Copy, Default)]
-struct Seen {
-    key: u64,
-    received_at_us: i64,
-}
-
-#[derive(Debug, Default)]
-struct Ring {
-    seen: [Seen; KEYS_PER_LOGGER],
-    filled: u8,
-    next: u8,
-}
-
-/// The recent frame keys of every logger.
+/// The data frames seen of late, in two generations: the older is dropped whole, so that forgetting
+/// costs nothing per frame.
 #[derive(Debug)]
 pub struct Resends {
     seed: u64,
-    loggers: HashMap<u32, Box<Ring>>,
+    generation_frames: usize,
+    started_us: i64,
+    current: HashMap<u64, i64>,
+    previous: HashMap<u64, i64>,
 }
 
 impl Resends {
     /// `seed` is chosen per process: nobody can prepare two frames with one hash.
     pub fn new(seed: u64) -> Self {
+        Self::with_generation(seed, FRAMES_MAX)
+    }
+
+    fn with_generation(seed: u64, generation_frames: usize) -> Self {
         Self {
             seed,
-            loggers: HashMap::new(),
+            generation_frames,
+            started_us: i64::MIN,
+            current: HashMap::new(),
+            previous: HashMap::new(),
         }
     }
 
@@ -55,30 +54,25 @@ impl Resends {
         timed: bool,
         received_at_us: i64,
     ) -> bool {
-        let key = xxh3_64_with_seed(key, self.seed);
-        if self.loggers.len() >= LOGGERS_MAX && !self.loggers.contains_key(&logger_sn) {
-            self.loggers.clear();
-        }
-        let ring = self.loggers.entry(logger_sn).or_default();
-        let resent = ring.seen[..usize::from(ring.filled)].iter().any(|seen| {
-            let age_us = received_at_us.saturating_sub(seen.received_at_us);
-            seen.key == key && (timed || age_us.saturating_abs() <= UNTIMED_WINDOW_US)
+        self.forget_old(received_at_us);
+        let key = xxh3_64_with_seed(key, self.seed ^ u64::from(logger_sn));
+        let seen_us = self.current.get(&key).or_else(|| self.previous.get(&key));
+        let resent = seen_us.is_some_and(|seen_us| {
+            timed || received_at_us.saturating_sub(*seen_us).saturating_abs() <= UNTIMED_WINDOW_US
         });
         if !resent {
-            ring.push(Seen {
-                key,
-                received_at_us,
-            });
+            self.current.insert(key, received_at_us);
         }
         resent
     }
-}
 
-impl Ring {
-    fn push(&mut self, seen: Seen) {
-        self.seen[usize::from(self.next)] = seen;
-        self.next = (self.next + 1) % KEYS_PER_LOGGER as u8;
-        self.filled = (self.filled + 1).min(KEYS_PER_LOGGER as u8);
+    fn forget_old(&mut self, now_us: i64) {
+        // A clock set back leaves the generation as it is until it is full or time has caught up.
+        let is_old = now_us.saturating_sub(self.started_us) > MEMORY_US;
+        if is_old || self.current.len() >= self.generation_frames {
+            self.previous = mem::take(&mut self.current);
+            self.started_us = now_us;
+        }
     }
 }
 
@@ -92,7 +86,7 @@ mod tests {
     fn the_same_bytes_of_one_logger_are_a_resend() {
         let mut resends = Resends::new(1);
         assert!(!resends.is_resend(7, b"payload", true, 0));
-        assert!(resends.is_resend(7, b"payload", true, 3600 * SECOND_US));
+        assert!(resends.is_resend(7, b"payload", true, 800 * SECOND_US));
         assert!(!resends.is_resend(8, b"payload", true, 0));
         assert!(!resends.is_resend(7, b"other", true, 0));
     }
@@ -107,13 +101,22 @@ mod tests {
     }
 
     #[test]
-    fn memory_per_logger_is_bounded() {
-        let mut resends = Resends::new(1);
+    fn memory_is_bounded_by_count() {
+        let mut resends = Resends::with_generation(1, 10);
         for n in 0..100_u32 {
             assert!(!resends.is_resend(7, &n.to_le_bytes(), true, 0));
+            assert!(resends.current.len() + resends.previous.len() <= 20);
         }
         assert!(resends.is_resend(7, &99_u32.to_le_bytes(), true, 0));
         assert!(!resends.is_resend(7, &0_u32.to_le_bytes(), true, 0));
-        assert_eq!(resends.loggers.len(), 1);
+    }
+
+    #[test]
+    fn memory_is_bounded_by_time() {
+        let mut resends = Resends::new(1);
+        assert!(!resends.is_resend(7, b"payload", true, 0));
+        // One generation later it is still known, two later it is not.
+        assert!(resends.is_resend(7, b"payload", true, 2 * MEMORY_US));
+        assert!(!resends.is_resend(7, b"payload", true, 4 * MEMORY_US));
     }
 }

@@ -1,0 +1,76 @@
+"""Types of the compiled module; `make check` compares this file with the binary."""
+
+import os
+from typing import Final, final
+
+import arro3.core
+
+__all__ = ["DEBUG_BUILD", "Batch", "Gateway", "Pending", "decode"]
+
+DEBUG_BUILD: Final[bool]
+
+@final
+class Pending:
+    @property
+    def staged(self) -> int: ...
+    @property
+    def staged_bytes(self) -> int: ...
+    @property
+    def deferred(self) -> bool: ...
+
+@final
+class Batch:
+    @property
+    def version(self) -> int: ...
+    @property
+    def readings(self) -> arro3.core.RecordBatch: ...
+    @property
+    def sessions(self) -> arro3.core.RecordBatch: ...
+    @property
+    def quarantine(self) -> arro3.core.RecordBatch: ...
+
+@final
+class Gateway:
+    def __new__(
+        cls,
+        *,
+        host: str,
+        port: int,
+        journal: str | os.PathLike[str],
+        segment_bytes: int,
+        committed: int,
+        time_zone: str,
+        oldest_reading_us: int,
+        ahead_max_us: int,
+        address_mode: str,
+        address_key: bytes,
+        connections_max: int,
+        idle_timeout_us: int,
+        partial_frame_us: int,
+        noise_bytes_max: int,
+        staged_bytes_max: int,
+    ) -> Gateway: ...
+    @property
+    def address(self) -> tuple[str, int]: ...
+    def fileno(self) -> int: ...
+    def turn(self) -> Pending: ...
+    def sweep(self) -> None: ...
+    def commit(self) -> int: ...
+    def seal(self) -> Batch | None: ...
+    def retire(self, version: int) -> None: ...
+    def tail(self) -> arro3.core.RecordBatch: ...
+    def take_latest(self) -> arro3.core.RecordBatch: ...
+    def rows(self) -> int: ...
+    def counters(self) -> dict[str, int]: ...
+    def set_address_key(self, address_mode: str, address_key: bytes) -> None: ...
+    def stop_listening(self) -> None: ...
+    def close_all(self) -> None: ...
+
+def decode(
+    data: bytes,
+    *,
+    received_at_us: int,
+    time_zone: str = "Europe/Amsterdam",
+    oldest_us: int = 0,
+    ahead_us: int = 600_000_000,
+) -> list[str]: ...

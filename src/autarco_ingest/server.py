@@ -1,0 +1,363 @@
+"""What runs while sticks are connected, in which rhythm, and how does it end?
+
+trio owns everything with a life cycle; the sockets, the decoding and the journal are native. Each
+task below is one rhythm:
+
+- `_pump`: the epoll set is readable → one turn of the gateway, at most once per commit tick
+- `_commit_staged`: something is staged → one group commit in a thread, then the answers
+- `_sweep`: every second → idle and stale connections
+- `_flush`: every `flush_seconds` or `flush_rows` → one batch into the lake, a new catalog
+- `_show_tail`, `_show_latest`: every few seconds → what views show beyond the table
+- `_rotate_address_key`: daily → this month's key
+
+Not here: what a frame means (Rust), what becomes of a batch (`storage`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import fcntl
+import signal
+import sys
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+import structlog
+import trio
+
+from autarco_ingest import _core, address_keys
+from autarco_ingest.paths import DataDirectory
+from autarco_ingest.storage import Storage, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+    from pathlib import Path
+
+    from autarco_ingest.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+SWEEP_SECONDS = 1.0
+"""Idle and stale connections are found at most this much too late."""
+
+FLUSH_CHECK_SECONDS = 1.0
+"""How often the number of waiting rows is looked at."""
+
+RETRY_SECONDS_FIRST = 0.5
+RETRY_SECONDS_MAX = 30.0
+"""Pause after a failed write; doubled up to the maximum while the disk stays ill."""
+
+KEY_CHECK_SECONDS = 3600.0
+"""A new month's key is in use at most this late."""
+
+MICROSECONDS = 1_000_000
+
+T = TypeVar("T")
+
+
+class AlreadyRunningError(Exception):
+    """Another server writes to this data directory."""
+
+
+def run(settings: Settings) -> int:
+    """Serves until SIGTERM or SIGINT and returns the exit code.
+
+    Prints `listening on HOST:PORT` on stdout when sticks can connect.
+    """
+    code = 0
+    try:
+        trio.run(_run, settings)
+    except* (AlreadyRunningError, OSError, ValueError, StorageError) as errors:
+        for error in _leaves(errors):
+            log.debug("cannot serve", exc_info=error)
+            sys.stderr.write(f"autarco-ingest: {error}\n")
+        code = 2
+    return code
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
+
+
+async def _run(settings: Settings) -> None:
+    # Signals are caught from the first moment: one that comes while the journal is read back must
+    # not leave the data directory half written.
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+
+            async def stop_on_signal() -> None:
+                async for number in signals:
+                    log.info("stopping", signal=signal.Signals(number).name)
+                    nursery.cancel_scope.cancel()
+
+            nursery.start_soon(stop_on_signal)
+            host, port = await nursery.start(serve, settings)
+            sys.stdout.write(f"listening on {host}:{port}\n")
+            sys.stdout.flush()
+
+
+async def serve(
+    settings: Settings,
+    *,
+    task_status: trio.TaskStatus[tuple[str, int]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serves sticks until cancelled; reports `(host, port)` by `task_status.started`.
+
+    Resource handling: takes the lock of the data directory and owns every socket. On cancellation
+    it takes no further connection, answers what is durable, and leaves nothing unflushed unless
+    `stop_deadline_s` passes; then the journal keeps the rest for the next start.
+
+    Raises:
+        AlreadyRunningError: the data directory is locked by another server.
+        OSError: the address cannot be listened on, or the data directory cannot be written.
+        ValueError: a setting that only the gateway can check is wrong.
+        StorageError: a table cannot be opened.
+    """
+    directory = DataDirectory.at(settings.data)
+    directory.create()
+    with _locked(directory.lock):
+        storage = await trio.to_thread.run_sync(Storage, settings, directory)
+        gateway = await trio.to_thread.run_sync(_open_gateway, settings, directory, storage)
+        server = _Server(settings, directory, storage, gateway)
+        try:
+            async with trio.open_nursery() as nursery:
+                await server.start(nursery)
+                log.info("serving", address=gateway.address, data=str(directory.root))
+                task_status.started(gateway.address)
+        finally:
+            with trio.move_on_after(settings.stop_deadline_s, shield=True) as deadline:
+                await server.stop()
+            if deadline.cancelled_caught:
+                log.warning("stop deadline passed, the journal keeps the rest")
+            log.info("stopped", **gateway.counters())
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise AlreadyRunningError(f"another server is using {path.parent}") from error
+        yield
+
+
+def _open_gateway(settings: Settings, directory: DataDirectory, storage: Storage) -> _core.Gateway:
+    return _core.Gateway(
+        host=settings.host,
+        port=settings.port,
+        journal=directory.journal,
+        segment_bytes=settings.segment_bytes,
+        committed=storage.committed_version(),
+        time_zone=settings.time_zone,
+        oldest_reading_us=settings.oldest_reading_us,
+        ahead_max_us=int(settings.ahead_max_s * MICROSECONDS),
+        address_mode=settings.address.mode,
+        address_key=_address_key(settings, directory),
+        connections_max=settings.connections_max,
+        idle_timeout_us=int(settings.idle_timeout_s * MICROSECONDS),
+        partial_frame_us=int(settings.partial_frame_s * MICROSECONDS),
+        noise_bytes_max=settings.noise_bytes_max,
+        staged_bytes_max=settings.staged_bytes_max,
+    )
+
+
+def _address_key(settings: Settings, directory: DataDirectory) -> bytes:
+    if not settings.address.mode.startswith("ipcrypt-"):
+        return b""
+    keys = settings.address.keys or directory.address_keys
+    return address_keys.current_key(keys, dt.datetime.now(dt.UTC).date())
+
+
+class _Server:
+    def __init__(
+        self,
+        settings: Settings,
+        directory: DataDirectory,
+        storage: Storage,
+        gateway: _core.Gateway,
+    ) -> None:
+        self._settings = settings
+        self._directory = directory
+        self._storage = storage
+        self._gateway = gateway
+        self._staged = trio.Event()
+        # Sealed batches that are not in the lake yet, oldest first: more than one only after a
+        # crash or while the lake's disk is ill.
+        self._sealed: deque[_core.Batch] = deque()
+        # The tail shows exactly the rows that the table does not have, so nobody may commit while
+        # it is being written.
+        self._showing = trio.Lock()
+        # Parquet must not queue before an acknowledgement.
+        self._journal_thread = trio.CapacityLimiter(1)
+        self._lake_thread = trio.CapacityLimiter(1)
+
+    async def start(self, nursery: trio.Nursery) -> None:
+        # What an earlier process left in the journal is older than all that will come.
+        while batch := await self._in_journal_thread(self._gateway.seal):
+            self._sealed.append(batch)
+        await self._flush()
+        await self._show_latest()
+        for task in (
+            self._pump,
+            self._commit_staged,
+            self._sweep,
+            self._flush_regularly,
+            self._rotate_address_key,
+        ):
+            nursery.start_soon(task)
+        nursery.start_soon(self._every, self._settings.tail_seconds, self._show_tail)
+        nursery.start_soon(self._every, self._settings.latest_seconds, self._show_latest)
+
+    async def stop(self) -> None:
+        """Leaves nothing unflushed: journal, then answers, then table and catalog."""
+        self._gateway.stop_listening()
+        await self._in_journal_thread(self._gateway.commit)
+        # Sends the answers; what it reads on this occasion is stored too.
+        self._gateway.turn()
+        await self._in_journal_thread(self._gateway.commit)
+        self._gateway.close_all()
+        await self._in_journal_thread(self._gateway.commit)
+        await self._flush()
+        await self._show_latest()
+
+    async def _pump(self) -> None:
+        tick_s = self._settings.commit_tick_ms / 1000
+        while True:
+            pending = self._gateway.turn()
+            if pending.staged:
+                self._staged.set()
+            # Frames that arrive within a tick share one turn, one fsync and one wake-up.
+            await trio.sleep(tick_s)
+            if not pending.deferred:
+                await trio.lowlevel.wait_readable(self._gateway)
+
+    async def _commit_staged(self) -> None:
+        retry_s = RETRY_SECONDS_FIRST
+        while True:
+            await self._staged.wait()
+            self._staged = trio.Event()
+            try:
+                await self._in_journal_thread(self._gateway.commit)
+            except OSError as error:
+                # Nothing is acknowledged, nothing is dropped: sticks keep what they have.
+                log.error("journal cannot be written, not acknowledging", error=str(error))
+                self._staged.set()
+                await trio.sleep(retry_s)
+                retry_s = min(retry_s * 2, RETRY_SECONDS_MAX)
+                continue
+            if retry_s > RETRY_SECONDS_FIRST:
+                log.info("journal can be written again")
+                retry_s = RETRY_SECONDS_FIRST
+            if self._gateway.turn().staged:
+                self._staged.set()
+
+    async def _sweep(self) -> None:
+        while True:
+            await trio.sleep(SWEEP_SECONDS)
+            self._gateway.sweep()
+
+    async def _flush_regularly(self) -> None:
+        retry_s = RETRY_SECONDS_FIRST
+        due = trio.current_time() + self._settings.flush_seconds
+        while True:
+            await trio.sleep(min(FLUSH_CHECK_SECONDS, self._settings.flush_seconds))
+            rows = await trio.to_thread.run_sync(self._gateway.rows)
+            if trio.current_time() < due and rows < self._settings.flush_rows:
+                continue
+            if await self._flush():
+                retry_s = RETRY_SECONDS_FIRST
+                due = trio.current_time() + self._settings.flush_seconds
+            else:
+                await trio.sleep(retry_s)
+                retry_s = min(retry_s * 2, RETRY_SECONDS_MAX)
+
+    async def _flush(self) -> bool:
+        """Moves what is durable into the lake; whether all of it is there."""
+        async with self._showing:
+            # A batch that the lake refused before comes first: versions only go up.
+            done = await self._commit_sealed()
+            if done and (batch := await self._in_journal_thread(self._gateway.seal)):
+                self._sealed.append(batch)
+                done = await self._commit_sealed()
+            await self._write_views()
+        return done
+
+    async def _commit_sealed(self) -> bool:
+        while self._sealed:
+            batch = self._sealed[0]
+            try:
+                commit = await self._in_lake_thread(partial(self._storage.commit, batch))
+            except StorageError as error:
+                log.error("lake cannot be written, the journal has it", error=str(error))
+                return False
+            self._sealed.popleft()
+            log.info(
+                "flushed",
+                version=batch.version,
+                readings=commit.readings.rows,
+                sessions=commit.sessions.rows,
+                quarantine=commit.quarantine.rows,
+            )
+            await self._retire(batch.version)
+        return True
+
+    async def _retire(self, version: int) -> None:
+        try:
+            await self._in_lake_thread(partial(self._gateway.retire, version))
+        except OSError as error:
+            # Costs space only; the next flush tries again.
+            log.warning("journal segments stay", error=str(error))
+
+    async def _show_tail(self) -> None:
+        async with self._showing:
+            await self._write_views()
+
+    async def _write_views(self) -> None:
+        """Tail and catalog; the caller holds `_showing`."""
+
+        def write() -> None:
+            waiting = [batch.readings for batch in self._sealed]
+            self._storage.show([*waiting, self._gateway.tail()])
+
+        try:
+            await self._in_lake_thread(write)
+        except (StorageError, OSError) as error:
+            log.error("views are out of date", error=str(error))
+
+    async def _show_latest(self) -> None:
+        def write() -> None:
+            self._storage.show_latest(self._gateway.take_latest())
+
+        try:
+            await self._in_lake_thread(write)
+        except OSError as error:
+            log.error("latest readings are out of date", error=str(error))
+
+    async def _rotate_address_key(self) -> None:
+        mode = self._settings.address.mode
+        while True:
+            await trio.sleep(KEY_CHECK_SECONDS)
+            try:
+                key = _address_key(self._settings, self._directory)
+            except (OSError, address_keys.AddressKeyError) as error:
+                log.error("address key cannot be renewed, the old one stays", error=str(error))
+                continue
+            self._gateway.set_address_key(mode, key)
+
+    async def _every(self, seconds: float, task: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await trio.sleep(seconds)
+            await task()
+
+    async def _in_journal_thread(self, call: Callable[[], T]) -> T:
+        return await trio.to_thread.run_sync(call, limiter=self._journal_thread)
+
+    async def _in_lake_thread(self, call: Callable[[], T]) -> T:
+        return await trio.to_thread.run_sync(call, limiter=self._lake_thread)

@@ -1,0 +1,82 @@
+"""What becomes of a batch, and what do readers see when?
+
+The order that keeps readers right: the batch enters the tables, then a tail without its rows is
+written, then a catalog that names both replaces the one before. A reader who opened the old
+catalog finds the old files; they go after the grace period.
+
+Not here: when any of this happens (`server`).
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from autarco_ingest import _core, catalog, schema
+from autarco_ingest.lake import Commit, Lake, LakeError
+from autarco_ingest.latest import Latest, Tail
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from autarco_ingest.paths import DataDirectory
+    from autarco_ingest.settings import Settings
+
+
+class StorageError(Exception):
+    """A table, the tail or the catalog could not be written; the journal keeps the rows."""
+
+
+class Storage:
+    """Tables, tail, latest readings and catalog of one data directory. One caller at a time."""
+
+    def __init__(self, settings: Settings, directory: DataDirectory) -> None:
+        """Opens or creates everything below `directory`; raises StorageError."""
+        self._directory = directory
+        self._time_zone = settings.time_zone
+        try:
+            self._lake = Lake(directory.lake, settings.node)
+            self._latest = Latest(directory)
+            self._tail = Tail(
+                directory, grace_s=settings.superseded_grace_s, now_s=time.monotonic()
+            )
+        except (LakeError, schema.SchemaError, OSError, pa.ArrowException) as error:
+            raise StorageError(str(error)) from error
+
+    def committed_version(self) -> int:
+        """Returns the newest journal segment whose rows are in the tables; 0 before the first."""
+        return self._lake.committed_version()
+
+    def commit(self, batch: _core.Batch) -> Commit:
+        """Adds a batch to the tables, once however often it is called; raises StorageError."""
+        try:
+            return self._lake.commit(
+                batch.version, batch.readings, batch.sessions, batch.quarantine
+            )
+        except LakeError as error:
+            raise StorageError(str(error)) from error
+
+    def show(self, waiting: Iterable[schema.ArrowData]) -> None:
+        """Makes the tables and the `waiting` rows visible together; raises StorageError.
+
+        `waiting` is every durable reading that no commit holds, each once.
+        """
+        try:
+            tail = self._tail.write(waiting, now_s=time.monotonic())
+            moment = catalog.Moment(
+                readings=self._lake.files("readings"),
+                sessions=self._lake.files("sessions"),
+                quarantine=self._lake.files("quarantine"),
+                tail=tail,
+                latest=self._directory.latest if self._directory.latest.exists() else None,
+            )
+            catalog.rebuild(self._directory, moment, time_zone=self._time_zone)
+            self._tail.sweep(now_s=time.monotonic())
+        except (LakeError, catalog.CatalogError, OSError, pa.ArrowException) as error:
+            raise StorageError(str(error)) from error
+
+    def show_latest(self, readings: schema.ArrowData) -> None:
+        """Takes newer readings into the file of latest readings; raises OSError."""
+        self._latest.merge(readings)
