@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
-import rows
 from hypothesis import given
 from hypothesis import strategies as st
 
+import rows
 from autarco_ingest import schema
 
+ROOT = Path(__file__).parents[2]
+RUST_TYPES = {
+    "timestamp[us, tz=UTC]": "Instant",
+    "timestamp[us]": "WallClock",
+    "string": "Text",
+    "bool": "Bool",
+    "int64": "Int64",
+    "int32": "Int32",
+    "int16": "Int16",
+    "float": "Float32",
+    "date32[day]": "Date",
+}
 INSTANTS = st.datetimes(datetime(2015, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
 
 
@@ -60,6 +74,15 @@ class TestDescription:
         result = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
 
         assert result.stdout.strip() == b"[]"
+
+
+def test_rust_lists_the_same_columns_with_the_same_types() -> None:
+    source = (ROOT / "rust/protocol/src/columns.rs").read_text(encoding="utf-8")
+    listed = re.findall(r'^\s*\("(\w+)", ColumnType::(\w+)\),$', source, re.MULTILINE)
+
+    assert listed == [
+        (column.name, RUST_TYPES[str(column.type)]) for column in schema.READINGS.columns
+    ]
 
 
 class TestConform:
