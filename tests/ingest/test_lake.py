@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import rows
 from deltalake import DeltaTable
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import rows
 from autarco_ingest import delta_log, durable, lake, paths, schema
 from autarco_ingest.lake import Lake, LakeError
 
