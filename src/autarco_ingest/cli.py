@@ -131,7 +131,7 @@ def _decode(parsed: argparse.Namespace) -> int:
     try:
         data = recording.load_bytes(parsed.file)
         pieces = [data] if data else []
-        if recording.is_text(data):
+        if data and recording.is_text(data):
             pieces = [piece.data for piece in recording.parse(data, parsed.file)]
     except recording.RecordingError as error:
         raise UsageError(str(error)) from error

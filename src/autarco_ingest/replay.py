@@ -11,6 +11,7 @@ import random
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import trio
@@ -22,6 +23,7 @@ from autarco_ingest.stick import (
     check_answer,
     take_answer,
     wants_answer,
+    whole_frames,
 )
 
 if TYPE_CHECKING:
@@ -55,12 +57,16 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One recorded frame of a stick and, where recorded, the answer that the cloud gave."""
+    """One recorded frame of a stick and, where recorded, the answer that the cloud gave.
+
+    `glued` frames leave together with the next one: they were recorded as one segment.
+    """
 
     line: int
     frame: bytes
     recorded: bytes | None
     connection: str | None
+    glued: bool = False
 
     @property
     def wanted(self) -> bool:
@@ -119,8 +125,19 @@ def exchanges(recording: Sequence[Recorded]) -> list[Exchange]:
             continue
         after = recording[position + 1 : position + 2]
         answer = after[0].data if after and _belongs(piece, after[0]) else None
-        paired.append(Exchange(piece.line, piece.data, answer, piece.connection))
+        *glued, last = _split(piece.data)
+        paired += [Exchange(piece.line, part, None, piece.connection, True) for part in glued]
+        paired.append(Exchange(piece.line, last, answer, piece.connection))
     return paired
+
+
+def _split(segment: bytes) -> list[bytes]:
+    """Cuts a recorded segment at the borders of its whole frames; the rest are parts, too."""
+    cuts = {0, len(segment)}
+    for start, end in whole_frames(segment):
+        cuts |= {start, end}
+    borders = sorted(cuts)
+    return [segment[start:end] for start, end in pairwise(borders)]
 
 
 def _belongs(piece: Recorded, after: Recorded) -> bool:
@@ -203,7 +220,9 @@ def _windows(
     while start < len(todo):
         size = 1 if dice is None else dice.randint(1, _WINDOW_FRAMES)
         end = start + 1
-        while end < min(start + size, len(todo)) and names[end] == names[start]:
+        while end < len(todo) and names[end] == names[start]:
+            if end - start >= size and not todo[end - 1].glued:
+                break
             end += 1
         yield names[start], list(todo[start:end])
         start = end

@@ -15,6 +15,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
 START = 0xA5
@@ -124,6 +125,17 @@ def is_whole(frame: bytes) -> bool:
         and frame[-1] == END
         and frame[-2] == sum(frame[1:-2]) & 0xFF
     )
+
+
+def whole_frames(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yields start and end of each whole frame, in order and without overlap."""
+    at = data.find(START)
+    while at >= 0:
+        end = at + ENVELOPE_BYTES + int.from_bytes(data[at + 1 : at + 3], "little")
+        found = end <= len(data) and is_whole(data[at:end])
+        if found:
+            yield at, end
+        at = data.find(START, end if found else at + 1)
 
 
 def wants_answer(frame: bytes) -> bool:

@@ -26,6 +26,11 @@ def always(request: bytes, number: int) -> object:
     return acknowledgement(request, counter=number)
 
 
+def skip_noise(buffer: bytearray) -> None:
+    """Drops what stands before the next start byte."""
+    del buffer[: buffer.find(0xA5) if 0xA5 in buffer else len(buffer)]
+
+
 @dataclass
 class FakeCloud:
     """Collects frames; `behaviour(frame, number)` gives the answer, None, or HANG_UP."""
@@ -56,9 +61,11 @@ class FakeCloud:
     async def _answer(
         self, stream: trio.SocketStream, buffer: bytearray, seen: list[bytes]
     ) -> bool:
+        skip_noise(buffer)
         while len(buffer) >= 3 and len(buffer) >= (size := 13 + buffer[1] + 256 * buffer[2]):
             frame = bytes(buffer[:size])
             del buffer[:size]
+            skip_noise(buffer)
             self.frames.append(frame)
             seen.append(frame)
             answer = self.behaviour(frame, len(self.frames))

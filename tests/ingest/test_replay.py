@@ -150,6 +150,23 @@ def test_frames_without_recorded_answer_are_judged_by_the_rule() -> None:
     assert (outcome.equal, outcome.unrecorded, outcome.exit_code) == (0, 4, 0)
 
 
+def test_a_segment_of_several_frames_leaves_at_once_and_wants_every_answer() -> None:
+    text_frame = bytes.fromhex("6804") + bytes(16)
+    segment = b"AT+NOISE" + request(1) + text_frame + request(2) + request(3)
+    seen: list[int] = []
+
+    def third_first(frame: bytes, number: int) -> object:
+        seen.append(frame[6])
+        if len(seen) < 3:
+            return None
+        return b"".join(acknowledgement(request(counter)) for counter in (3, 1, 2))
+
+    outcome = play(FakeCloud(third_first), [Recorded(9, segment)])
+
+    assert seen == [1, 2, 3]
+    assert (outcome.wanted, outcome.answered, outcome.unexpected, outcome.exit_code) == (3, 3, 0, 0)
+
+
 def test_a_damaged_frame_waits_for_no_answer() -> None:
     damaged = bytearray(request(1))
     damaged[-2] ^= 0xFF
