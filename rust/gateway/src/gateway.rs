@@ -946,7 +946,7 @@ impl Intake {
         match record {
             Record::Session(row) if wanted => {
                 self.counters.replayed += 1;
-                staged.sessions.push(row);
+                staged.sessions.push(*row);
             }
             Record::Session(_) => {}
             Record::Data {
@@ -1003,7 +1003,7 @@ enum Record<'a> {
         source: Option<&'a str>,
         received_at_us: i64,
     },
-    Session(SessionRow),
+    Session(Box<SessionRow>),
 }
 
 impl<'a> Record<'a> {
@@ -1011,7 +1011,9 @@ impl<'a> Record<'a> {
     fn parse(body: &'a [u8]) -> Option<Self> {
         let (&kind, rest) = body.split_first()?;
         match kind {
-            SESSION_RECORD => serde_json::from_slice(rest).ok().map(Self::Session),
+            SESSION_RECORD => serde_json::from_slice(rest)
+                .ok()
+                .map(|row| Self::Session(Box::new(row))),
             DATA_RECORD => {
                 let (time, rest) = rest.split_first_chunk::<8>()?;
                 let (&source_bytes, rest) = rest.split_first()?;
