@@ -26,6 +26,11 @@ FINDINGS = 1
 WRONG_USE = 2
 INTERRUPTED = 130
 
+# One descriptor per stick; the usual limit of a process is 1,024.
+STICKS_MAX = 1_000
+# More than a year shows nothing that a year does not.
+DAYS_MAX = 400
+
 _VIEWS = """
 SELECT view_name AS view, comment AS holds FROM duckdb_views()
 WHERE database_name = 'catalog' AND NOT internal ORDER BY view_name
@@ -97,8 +102,8 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("--timeout", type=_seconds, default=15.0, metavar="S", help="per answer")
 
     simulate = add("simulate", _simulate, "Let a fleet of imaginary sticks talk to a server.")
-    simulate.add_argument("--sticks", type=_count(1_000), default=12, metavar="N")
-    simulate.add_argument("--days", type=_count(400), default=4, metavar="D")
+    simulate.add_argument("--sticks", type=_count(STICKS_MAX), default=12, metavar="N")
+    simulate.add_argument("--days", type=_count(DAYS_MAX), default=4, metavar="D")
     simulate.add_argument("--to", required=True, type=_endpoint, metavar="HOST:PORT")
     simulate.add_argument("--seed", type=int, default=1, metavar="S")
     simulate.add_argument("--end", type=_moment, metavar="ISO", help="last moment (default: now)")

@@ -31,9 +31,6 @@ CONNECT_TIMEOUT_S = 10.0
 FAILURES_MAX = 4
 # Pause before a new connection; doubled with each failure in a row.
 RECONNECT_S = 0.25
-# One descriptor per stick; the usual limit of a process is 1,024.
-STICKS_MAX = 1_000
-DAYS_MAX = 400
 _RECEIVE_BYTES = 4_096
 
 
