@@ -334,7 +334,7 @@ fn answers_of_real_clouds_are_frames_that_get_no_answer() {
     assert_eq!(count, 48);
 }
 
-fn by_id<'a>(lines: &'a [Value], id: u64) -> &'a Value {
+fn by_id(lines: &[Value], id: u64) -> &Value {
     lines
         .iter()
         .find(|line| line["id"] == id)

@@ -188,6 +188,7 @@ fn without_any_clock_a_live_sample_is_dated_by_arrival_and_a_stored_one_by_nobod
     assert_eq!(stored, Err(Quarantine::TimeUnknown));
 }
 
+#[expect(clippy::ptr_arg, reason = "has the type that read_0507 wants")]
 fn without_stick_clock_and_inverter_clock(payload: &mut Vec<u8>) {
     without_stick_clock(payload);
     set_clock(payload, [0; 6]);
