@@ -28,6 +28,9 @@ $(VENV)/.packages: $(VENV)/.created requirements.lock
 	@$(STEP) "install locked packages" $(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
 	@touch $@
 
+# maturin asks pip for the dependencies once more; all are here, so pip must not look elsewhere.
+$(VENV)/.core: export PIP_NO_INDEX := 1
+$(VENV)/.core: export PIP_QUIET := 1
 $(VENV)/.core: $(VENV)/.packages pyproject.toml $(RUST_SOURCES)
 	@$(STEP) "build the Rust extension" $(BIN)/maturin develop --quiet --release --locked
 	@touch $@

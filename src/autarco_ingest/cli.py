@@ -284,9 +284,12 @@ def _seconds(text: str) -> float:
 
 
 def _moment(text: str) -> datetime:
-    """Reads an ISO moment; one without zone is local time of this computer."""
+    """Reads an ISO moment; one without zone is local time of the simulated fleet."""
+    from autarco_ingest.fleet import ZONE
+
     try:
-        moment = datetime.fromisoformat(text).astimezone(UTC)
+        moment = datetime.fromisoformat(text)
+        moment = (moment if moment.tzinfo else moment.replace(tzinfo=ZONE)).astimezone(UTC)
     except (ValueError, OverflowError, OSError):
         raise argparse.ArgumentTypeError(f"{text!r} is not a moment as 2025-06-21T22:00") from None
     if not 2015 < moment.year < 2100:

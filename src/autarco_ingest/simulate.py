@@ -66,8 +66,8 @@ class Outcome:
 
     @property
     def reached_nobody(self) -> bool:
-        """Tells that not one stick ever got a connection."""
-        return not self.connections
+        """Tells that sticks wanted to connect and not one ever could."""
+        return bool(self.gave_up) and not self.connections
 
     @property
     def exit_code(self) -> int:

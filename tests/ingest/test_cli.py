@@ -106,6 +106,18 @@ def test_a_wrong_file_or_setting_is_named(
     assert complaint in shown
 
 
+@pytest.mark.parametrize(
+    ("text", "utc"),
+    [
+        ("2025-06-21T22:00", "2025-06-21T20:00:00+00:00"),
+        ("2025-12-21T22:00", "2025-12-21T21:00:00+00:00"),
+        ("2025-06-21T22:00Z", "2025-06-21T22:00:00+00:00"),
+    ],
+)
+def test_a_moment_without_zone_is_the_fleets_local_time(text: str, utc: str) -> None:
+    assert cli._moment(text).isoformat() == utc
+
+
 def test_help_loads_nothing_heavy() -> None:
     heavy = ("trio", "polars", "pyarrow", "duckdb", "deltalake", "rich", "msgspec")
     program = (

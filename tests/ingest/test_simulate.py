@@ -195,6 +195,12 @@ def test_a_silent_server_ends_the_simulation() -> None:
     assert "gave up: no answer" in outcome.summary()
 
 
+def test_a_span_without_daylight_needs_no_server() -> None:
+    outcome = live(FakeCloud(), days=1, end=datetime(2024, 12, 12, 3, 0, tzinfo=UTC))
+
+    assert (outcome.exit_code, outcome.frames.total()) == (0, 0)
+
+
 def test_no_server_at_all_is_said() -> None:
     async def scene() -> simulate.Outcome:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
