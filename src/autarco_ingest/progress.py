@@ -31,6 +31,7 @@ class Meter:
         self._total = max(total, 1)
         self._clock = clock
         self._done = 0
+        self._shown = -1
         self._note = ""
         self._started_s = self._shown_s = clock()
         console = Console(stderr=True)
@@ -62,7 +63,7 @@ class Meter:
         if self._bar:
             self._show()
             self._bar.stop()
-        elif kind is None:
+        elif kind is None and self._shown != self._done:
             self._show()
 
     def advance(self, steps: int, note: str = "") -> None:
@@ -74,6 +75,7 @@ class Meter:
 
     def _show(self) -> None:
         self._shown_s = self._clock()
+        self._shown = self._done
         if self._bar:
             self._bar.update(self._task, completed=self._done, note=self._note)
             self._bar.refresh()

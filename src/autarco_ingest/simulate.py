@@ -161,11 +161,11 @@ class _Courier:
                 note = f"{self._outcome.acknowledged.total()} frames acknowledged"
                 self._meter.advance(event.at_s - at_s, note)
                 at_s = event.at_s
+            self._meter.advance(self._plant.span.end_s - at_s)
         except _GaveUp as error:
             self._outcome.gave_up[self._stick.identity.logger_sn] = str(error)
         finally:
             await self._hang_up()
-        self._meter.advance(self._plant.span.end_s - at_s)
         self._finish()
 
     def _happen(self, event: fleet.Event, powered: bool) -> bool:
