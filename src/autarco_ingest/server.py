@@ -119,6 +119,8 @@ async def serve(
         ValueError: a setting that only the gateway can check is wrong.
         StorageError: a table cannot be opened.
     """
+    if _core.DEBUG_BUILD:
+        log.warning("the extension is a debug build, several times slower than a release build")
     directory = DataDirectory.at(settings.data)
     directory.create()
     with _locked(directory.lock):
@@ -218,14 +220,21 @@ class _Server:
     async def stop(self) -> None:
         """Leaves nothing unflushed: journal, then answers, then table and catalog."""
         self._gateway.stop_listening()
-        await self._in_journal_thread(self._gateway.commit)
+        await self._commit_at_stop()
         # Sends the answers; what it reads on this occasion is stored too.
         self._gateway.turn()
-        await self._in_journal_thread(self._gateway.commit)
+        await self._commit_at_stop()
         self._gateway.close_all()
-        await self._in_journal_thread(self._gateway.commit)
+        await self._commit_at_stop()
         await self._flush()
         await self._show_latest()
+
+    async def _commit_at_stop(self) -> None:
+        try:
+            await self._in_journal_thread(self._gateway.commit)
+        except OSError as error:
+            # Not acknowledged, so the sticks still have it; what is durable can be flushed.
+            log.error("journal cannot be written at stop", error=str(error))
 
     async def _pump(self) -> None:
         tick_s = self._settings.commit_tick_ms / 1000
