@@ -79,12 +79,8 @@ fn look_at(frame: &Frame<'_>, zone: &Zone, verbose: bool) {
         assert!(reading.measures.iter().all(|value| !value.is_infinite()));
     }
     if let Frame::V5(frame) = frame {
-        if let Some(reply) = Reply::to(frame) {
-            assert!(matches!(
-                step(&reply.encode(0, 0)),
-                Step::Frame { used: 23, .. }
-            ));
-        }
+        let answer = Reply::to(frame).map(|reply| reply.encode(0, 0));
+        assert!(answer.is_none_or(|answer| matches!(step(&answer), Step::Frame { used: 23, .. })));
     }
     if verbose {
         let _described = describe(frame, &context);
