@@ -2,11 +2,14 @@
 //!
 //! Layout, in the direction the data flows:
 //! - [`privacy`]: peer address → anonymised `source`, at accept
-//! - `connection`: one stick's socket, its half-read frame and its unsent answers
-//! - [`gateway`]: the epoll set, accept, read, decode, stage, answer
+//! - `sockets`, `connection`: the epoll set, accept, read, send; one stick's half-read frame
+//! - `intake`: frames → staged rows, journal records and answers
 //! - [`resend`]: which data frames were seen before
 //! - [`journal`]: append-only segments; what is here survives a power cut
+//! - `record`: what one journal record holds
 //! - [`batch`]: rows of readings, sessions and quarantine as Arrow record batches
+//!
+//! - [`gateway`]: all of it behind one value, and who may hold which lock
 //!
 //! Nothing here knows Python. The clock is read by the caller and passed in.
 #![forbid(unsafe_code)]
@@ -15,8 +18,11 @@ pub mod batch;
 mod connection;
 pub mod counters;
 pub mod gateway;
+mod intake;
 pub mod journal;
 pub mod privacy;
+mod record;
 pub mod resend;
+mod sockets;
 
 pub use gateway::{Gateway, GatewayError, Limits, Settings};

@@ -1,0 +1,444 @@
+//! What is staged, and what is answered, for the bytes of a connection?
+//!
+//! Frames become rows and journal records here, in memory; `commit` of the gateway makes them
+//! durable. No socket is touched: answers are queued on the connection.
+
+use std::collections::VecDeque;
+use std::io;
+use std::mem;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use autarco_protocol::frame::{self, Frame, Rejection, Step};
+use autarco_protocol::message::{self, Message, SessionKind};
+use autarco_protocol::reading::{self, Context, Protocol};
+use autarco_protocol::reply::Reply;
+use autarco_protocol::zone::Zone;
+
+use crate::batch::{QuarantineRow, ReadingRow, Rows, SessionRow};
+use crate::connection::Connection;
+use crate::counters::Counters;
+use crate::gateway::{Batch, GatewayError, Limits, Settings};
+use crate::journal::{Journal, Records, push_record};
+use crate::privacy::AddressPrivacy;
+use crate::record::{Record, data_record, session_record};
+use crate::resend::Resends;
+
+/// An answer that waits for its frame to become durable.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) slot: usize,
+    pub(crate) generation: u64,
+    pub(crate) reply: Reply,
+}
+
+/// What the next commit will make durable.
+#[derive(Debug, Default)]
+pub(crate) struct Staged {
+    pub(crate) records: Vec<u8>,
+    pub(crate) count: usize,
+    readings: Vec<ReadingRow>,
+    sessions: Vec<SessionRow>,
+    quarantine: Vec<QuarantineRow>,
+    pub(crate) answers: Vec<Answer>,
+}
+
+impl Staged {
+    fn append(&mut self, mut later: Self) {
+        self.records.append(&mut later.records);
+        self.count += later.count;
+        self.readings.append(&mut later.readings);
+        self.sessions.append(&mut later.sessions);
+        self.quarantine.append(&mut later.quarantine);
+        self.answers.append(&mut later.answers);
+    }
+}
+
+impl Rows {
+    pub(crate) fn take_from(&mut self, staged: &mut Staged) {
+        for row in staged.readings.drain(..) {
+            self.push_reading(row);
+        }
+        self.sessions.append(&mut staged.sessions);
+        self.quarantine.append(&mut staged.quarantine);
+    }
+}
+
+pub(crate) struct Clock {
+    pub(crate) unix_s: u32,
+    pub(crate) offset_minutes: i32,
+}
+
+/// Everything that turns a connection's bytes into staged rows and answers, apart from sockets.
+#[derive(Debug)]
+pub(crate) struct Intake {
+    zone: Zone,
+    oldest_us: i64,
+    ahead_us: i64,
+    pub(crate) privacy: AddressPrivacy,
+    pub(crate) limits: Limits,
+    resends: Resends,
+    staged: Staged,
+    committing_bytes: usize,
+    pub(crate) counters: Counters,
+}
+
+impl Intake {
+    pub(crate) fn new(settings: &Settings) -> Result<Self, GatewayError> {
+        Ok(Self {
+            zone: Zone::named(&settings.time_zone)?,
+            oldest_us: settings.oldest_reading_us,
+            ahead_us: settings.ahead_max_us,
+            privacy: AddressPrivacy::new(settings.address_mode, &settings.address_key)?,
+            limits: settings.limits.clone(),
+            resends: Resends::new(settings.seed),
+            staged: Staged::default(),
+            committing_bytes: 0,
+            counters: Counters::default(),
+        })
+    }
+
+    pub(crate) fn source(&self, address: IpAddr) -> Option<Arc<str>> {
+        self.privacy.source(address).map(Arc::from)
+    }
+
+    /// How many records and answers wait for the next commit.
+    pub(crate) fn staged_count(&self) -> usize {
+        self.staged.count
+    }
+
+    /// Hands out what is staged, to be made durable.
+    pub(crate) fn begin_commit(&mut self) -> Staged {
+        let staged = mem::take(&mut self.staged);
+        self.committing_bytes = staged.records.len();
+        staged
+    }
+
+    pub(crate) fn end_commit(&mut self) {
+        self.committing_bytes = 0;
+        self.counters.commits += 1;
+    }
+
+    /// Takes back what could not be made durable; what came since stands behind it.
+    pub(crate) fn abort_commit(&mut self, mut staged: Staged) {
+        self.committing_bytes = 0;
+        self.counters.commit_errors += 1;
+        staged.append(mem::take(&mut self.staged));
+        self.staged = staged;
+    }
+
+    /// Bytes that wait for the journal or are on their way into it.
+    pub(crate) fn staged_bytes(&self) -> usize {
+        self.staged.records.len() + self.committing_bytes
+    }
+
+    pub(crate) fn clock(&self, now_us: i64) -> Clock {
+        let unix_s = now_us.div_euclid(1_000_000);
+        Clock {
+            // The wire field is an unsigned 32-bit number and ends in 2106.
+            unix_s: u32::try_from(unix_s).unwrap_or(0),
+            offset_minutes: self.zone.offset_minutes(unix_s),
+        }
+    }
+
+    /// Takes bytes as they arrived, with what was left of the bytes before them.
+    pub(crate) fn take(
+        &mut self,
+        connection: &mut Connection,
+        slot: usize,
+        bytes: &[u8],
+        now_us: i64,
+    ) {
+        if connection.partial.is_empty() {
+            let used = self.scan(connection, slot, bytes, now_us);
+            if used < bytes.len() {
+                connection.partial = bytes[used..].to_vec();
+                connection.partial_since_us = now_us;
+            }
+        } else {
+            let mut buffer = mem::take(&mut connection.partial);
+            buffer.extend_from_slice(bytes);
+            let used = self.scan(connection, slot, &buffer, now_us);
+            if used > 0 {
+                buffer.drain(..used);
+                connection.partial_since_us = now_us;
+            }
+            if !buffer.is_empty() {
+                connection.partial = buffer;
+            }
+        }
+    }
+
+    /// Drops the first byte of a frame that never became complete, and what follows from that.
+    pub(crate) fn give_up_partial(
+        &mut self,
+        connection: &mut Connection,
+        slot: usize,
+        now_us: i64,
+    ) {
+        let mut buffer = mem::take(&mut connection.partial);
+        self.reject(connection, Rejection::Stale, 1);
+        let used = 1 + self.scan(connection, slot, &buffer[1..], now_us);
+        buffer.drain(..used);
+        connection.partial_since_us = now_us;
+        connection.partial = buffer;
+    }
+
+    /// Works through whole frames and noise; returns how many bytes are done with.
+    fn scan(
+        &mut self,
+        connection: &mut Connection,
+        slot: usize,
+        bytes: &[u8],
+        now_us: i64,
+    ) -> usize {
+        let mut done = 0;
+        while done < bytes.len() {
+            match frame::step(&bytes[done..]) {
+                Step::Frame { frame, used } => {
+                    self.frame(connection, slot, &frame, now_us);
+                    done += used;
+                }
+                Step::Skip { reason, used } => {
+                    self.reject(connection, reason, used);
+                    done += used;
+                }
+                Step::Need { .. } => break,
+            }
+        }
+        done
+    }
+
+    fn reject(&mut self, connection: &mut Connection, reason: Rejection, bytes: usize) {
+        connection.noise_bytes += bytes;
+        self.counters.noise_bytes += bytes as u64;
+        match reason {
+            Rejection::Noise => {}
+            Rejection::TooLong => self.counters.rejected_too_long += 1,
+            Rejection::Control => self.counters.rejected_control += 1,
+            Rejection::End => self.counters.rejected_end += 1,
+            Rejection::Checksum => self.counters.rejected_checksum += 1,
+            Rejection::Stale => self.counters.rejected_stale += 1,
+        }
+    }
+
+    fn frame(&mut self, connection: &mut Connection, slot: usize, frame: &Frame<'_>, now_us: i64) {
+        self.counters.frames += 1;
+        connection.frames = connection.frames.saturating_add(1);
+        connection.logger_sn = Some(frame.logger_sn());
+        connection.protocol = frame.protocol().as_str();
+        let reply = match frame {
+            Frame::V5(frame) => Reply::to(frame),
+            Frame::V4(_) => None,
+        };
+        match message::classify(frame) {
+            Message::Data => {
+                self.counters.frames_data += 1;
+                self.stage_data(frame, connection.source.as_ref(), now_us);
+                if let Some(reply) = reply {
+                    let generation = connection.generation;
+                    self.staged.count += 1;
+                    self.staged.answers.push(Answer {
+                        slot,
+                        generation,
+                        reply,
+                    });
+                }
+                return;
+            }
+            Message::Session(event) => {
+                self.counters.frames_session += 1;
+                let source = connection.source.as_deref().map(str::to_owned);
+                self.stage_session(SessionRow {
+                    at_us: now_us,
+                    event: event_name(event.kind).to_owned(),
+                    logger_sn: frame.logger_sn(),
+                    protocol: frame.protocol().as_str().to_owned(),
+                    source,
+                    uptime_s: event.uptime_s,
+                    firmware: event.firmware,
+                    upload_period_s: event.upload_period_s,
+                    sample_period_s: event.sample_period_s,
+                    heartbeat_s: event.heartbeat_s,
+                    signal_pct: event.signal_pct,
+                    code: event.code,
+                    sensor_type: event.sensor_type,
+                    reason: None,
+                    frames: None,
+                });
+            }
+            Message::Heartbeat => self.counters.frames_heartbeat += 1,
+            Message::Text | Message::Other => self.counters.frames_other += 1,
+        }
+        // No measurement is at stake: the stick need not wait for the disk.
+        if let Some(reply) = reply {
+            let clock = self.clock(now_us);
+            connection.queue(&reply.encode(clock.unix_s, clock.offset_minutes));
+            self.counters.answers += 1;
+        }
+    }
+
+    fn stage_data(&mut self, frame: &Frame<'_>, source: Option<&Arc<str>>, now_us: i64) {
+        if self.is_resend(frame, now_us) {
+            self.counters.resends += 1;
+            return;
+        }
+        self.counters.staged += 1;
+        self.staged.count += 1;
+        push_record(
+            &mut self.staged.records,
+            &data_record(frame.raw(), source.map(AsRef::as_ref), now_us),
+        );
+        match self.row(frame, source, now_us) {
+            Row::Reading(row) => self.staged.readings.push(row),
+            Row::Quarantine(row) => {
+                self.counters.quarantined += 1;
+                self.staged.quarantine.push(row);
+            }
+        }
+    }
+
+    fn is_resend(&mut self, frame: &Frame<'_>, received_at_us: i64) -> bool {
+        let timed = frame.protocol() == Protocol::V5;
+        reading::resend_key(frame).is_some_and(|key| {
+            self.resends
+                .is_resend(frame.logger_sn(), key, timed, received_at_us)
+        })
+    }
+
+    fn row(&self, frame: &Frame<'_>, source: Option<&Arc<str>>, received_at_us: i64) -> Row {
+        let context = Context {
+            zone: &self.zone,
+            received_at_us,
+            oldest_us: self.oldest_us,
+            ahead_us: self.ahead_us,
+        };
+        match reading::read(frame, &context) {
+            Ok(reading) => Row::Reading(ReadingRow {
+                reading,
+                source: source.cloned(),
+            }),
+            Err(reason) => Row::Quarantine(QuarantineRow {
+                received_at_us,
+                reason: reason.as_str(),
+                logger_sn: frame.logger_sn(),
+                protocol: frame.protocol().as_str(),
+                sensor_type: reading::sensor_type(frame),
+                source: source.cloned(),
+                frame: frame.raw().into(),
+            }),
+        }
+    }
+
+    fn stage_session(&mut self, row: SessionRow) {
+        push_record(&mut self.staged.records, &session_record(&row));
+        self.staged.count += 1;
+        self.staged.sessions.push(row);
+    }
+
+    pub(crate) fn note_close(&mut self, connection: &Connection, reason: &str, now_us: i64) {
+        // Scanners that never sent a frame have no serial and leave no row.
+        let Some(logger_sn) = connection.logger_sn else {
+            return;
+        };
+        self.stage_session(SessionRow {
+            at_us: now_us,
+            event: "close".to_owned(),
+            logger_sn,
+            protocol: connection.protocol.to_owned(),
+            source: connection.source.as_deref().map(str::to_owned),
+            uptime_s: None,
+            firmware: None,
+            upload_period_s: None,
+            sample_period_s: None,
+            heartbeat_s: None,
+            signal_pct: None,
+            code: None,
+            sensor_type: None,
+            reason: Some(reason.to_owned()),
+            frames: Some(connection.frames),
+        });
+    }
+
+    /// Reads the journal back: rows of segments above `committed`, one batch each, and what was seen
+    /// of late.
+    pub(crate) fn recover(
+        &mut self,
+        journal: &mut Journal,
+        committed: u64,
+        current: &mut Rows,
+    ) -> io::Result<VecDeque<Batch>> {
+        let mut batches = VecDeque::new();
+        let mut dates = Vec::new();
+        for segment in journal.recover()? {
+            let (number, bytes) = segment?;
+            let mut staged = Staged::default();
+            let mut records = Records::new(&bytes, number);
+            let mut last_us = i64::MIN;
+            for body in records.by_ref() {
+                if let Some(record) = Record::parse(body) {
+                    last_us = last_us.max(record.received_at_us());
+                    self.replay(record, number > committed, &mut staged);
+                }
+            }
+            self.counters.journal_torn_bytes += records.torn_bytes() as u64;
+            dates.push((number, last_us));
+            let mut rows = Rows::default();
+            rows.take_from(&mut staged);
+            if !rows.is_empty() {
+                batches.push_back(Batch::of(number, &mut rows));
+            }
+            current.merge_latest(rows);
+        }
+        for (number, last_us) in dates {
+            journal.set_recovered_at(number, last_us);
+        }
+        Ok(batches)
+    }
+
+    fn replay(&mut self, record: Record<'_>, wanted: bool, staged: &mut Staged) {
+        match record {
+            Record::Session(row) if wanted => {
+                self.counters.replayed += 1;
+                staged.sessions.push(*row);
+            }
+            Record::Session(_) => {}
+            Record::Data {
+                frame,
+                source,
+                received_at_us,
+            } => {
+                let Step::Frame { frame, .. } = frame::step(frame) else {
+                    return;
+                };
+                if self.is_resend(&frame, received_at_us) || !wanted {
+                    return;
+                }
+                self.counters.replayed += 1;
+                let source = source.map(Arc::from);
+                match self.row(&frame, source.as_ref(), received_at_us) {
+                    Row::Reading(row) => staged.readings.push(row),
+                    Row::Quarantine(row) => staged.quarantine.push(row),
+                }
+            }
+        }
+    }
+}
+
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives for a move; a box would be one per frame"
+)]
+enum Row {
+    Reading(ReadingRow),
+    Quarantine(QuarantineRow),
+}
+
+fn event_name(kind: SessionKind) -> &'static str {
+    match kind {
+        SessionKind::Handshake => "handshake",
+        SessionKind::Link => "link",
+        SessionKind::Report => "report",
+        SessionKind::Info => "info",
+    }
+}
