@@ -122,7 +122,10 @@ async def serve(
     if _core.DEBUG_BUILD:
         log.warning("the extension is a debug build, several times slower than a release build")
     directory = DataDirectory.at(settings.data)
-    directory.create()
+    try:
+        directory.create()
+    except OSError as error:
+        raise StorageError(f"cannot create {directory.root}: {error.strerror}") from error
     with _locked(directory.lock):
         storage = await trio.to_thread.run_sync(Storage, settings, directory)
         gateway = await trio.to_thread.run_sync(_open_gateway, settings, directory, storage)

@@ -258,6 +258,7 @@ def test_wrong_settings_are_one_sentence_and_exit_code_2(data: Path) -> None:
     for options, words in [
         (["--listen", "127.0.0.1:99999"], "99999"),
         (["--listen", "192.0.2.1:10000"], "cannot listen on 192.0.2.1:10000"),
+        (["--data", "/proc/autarco"], "cannot create /proc/autarco"),
     ]:
         done = subprocess.run(
             [sys.executable, "-m", "autarco_ingest", "serve", "--data", str(data), *options],
@@ -269,4 +270,6 @@ def test_wrong_settings_are_one_sentence_and_exit_code_2(data: Path) -> None:
         assert done.returncode == 2
         assert words in done.stderr
         assert "Traceback" not in done.stderr
-        assert len(done.stderr.strip().splitlines()) == 1
+        # A developer's build says that it is slow.
+        lines = [line for line in done.stderr.splitlines() if "debug build" not in line]
+        assert len(lines) == 1
