@@ -15,6 +15,7 @@ version, even of an empty batch. Being last, it says for all three how far the n
 from __future__ import annotations
 
 import json
+import re
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
@@ -44,6 +45,9 @@ ENTRIES_PER_CHECKPOINT = 100
 
 _STATISTICS_TYPES = (schema.INSTANT, pa.string(), pa.int64(), pa.int32(), pa.int16())
 """Columns of these types get minimum and maximum in the log: nobody searches by a voltage."""
+
+
+_COLOUR = re.compile("\x1b\\[[0-9;]*m")
 
 
 class LakeError(Exception):
@@ -133,7 +137,9 @@ class _OpenTable:
         self._unsafe = False
 
     def node_version(self, node: str) -> int:
-        return self._delta.transaction_version(node) or 0
+        # Even this reads the log.
+        with _reported(self._table):
+            return self._delta.transaction_version(node) or 0
 
     def files(self) -> list[Path]:
         with _reported(self._table):
@@ -325,4 +331,9 @@ def _reported(table: schema.Table) -> Iterator[None]:
     try:
         yield
     except (DeltaError, OSError, pa.ArrowException) as error:
-        raise LakeError(f"table {table.name}: {error}") from error
+        raise LakeError(f"table {table.name}: {_one_line(error)}") from error
+
+
+def _one_line(error: Exception) -> str:
+    """deltalake draws its causes as a coloured tree; a log field is one plain line."""
+    return " ".join(_COLOUR.sub("", str(error)).split())

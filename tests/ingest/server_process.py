@@ -110,6 +110,10 @@ class Wire:
     def exchange(self, frame: bytes) -> bytes:
         """Sends a frame and returns its 23 bytes of answer; raises OSError or EOFError."""
         self._socket.sendall(frame)
+        return self.receive()
+
+    def receive(self) -> bytes:
+        """Waits for one answer; raises OSError or EOFError."""
         answer = b""
         while len(answer) < 23:
             chunk = self._socket.recv(23 - len(answer))

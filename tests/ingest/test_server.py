@@ -249,6 +249,47 @@ def test_unknown_and_implausible_frames_are_acknowledged_and_quarantined(
     assert count(data) == 0
 
 
+def test_an_ill_lake_stops_no_acknowledgement_and_heals(
+    data: Path, log: Path, tmp_path: Path
+) -> None:
+    directory = DataDirectory.at(data)
+    with running(data, log=log, flush_seconds="0.3") as server, Wire(server.port) as wire:
+        wire.exchange(data_frame(1))
+        eventually("the first is in the table", lambda: _flushed(log) == 1)
+        directory.lake.rename(tmp_path / "away")
+        directory.lake.write_text("not a directory")
+        wire.exchange(data_frame(2))
+        eventually("the failure is logged", lambda: "lake cannot be written" in log.read_text())
+        wire.exchange(data_frame(3))
+        directory.lake.unlink()
+        (tmp_path / "away").rename(directory.lake)
+        eventually("all are visible", lambda: count(data) == 3, seconds=20)
+        assert server.stop() == 0
+    assert count(data) == 3
+
+
+def test_without_a_journal_nothing_is_acknowledged_until_it_is_back(
+    data: Path, log: Path, tmp_path: Path
+) -> None:
+    directory = DataDirectory.at(data)
+    with running(data, log=log, flush_seconds="0.3") as server, Wire(server.port) as wire:
+        wire.exchange(data_frame(1))
+        eventually("the segment is ended", lambda: _flushed(log) == 1)
+        directory.journal.rename(tmp_path / "away")
+        wire.send(data_frame(2))
+        eventually("the failure is logged", lambda: "not acknowledging" in log.read_text())
+        with Wire(server.port) as other:
+            assert other.exchange(envelope(0x47, b"\0"))[4] == 0x17, "heartbeats need no disk"
+        (tmp_path / "away").rename(directory.journal)
+        assert wire.receive()[4] == 0x12
+        assert server.stop() == 0
+    assert count(data) == 2
+
+
+def _flushed(log: Path) -> int:
+    return log.read_text().count('"event": "flushed"')
+
+
 def test_a_second_server_on_the_same_data_is_refused(data: Path, log: Path) -> None:
     with running(data, log=log), pytest.raises(AssertionError, match="another server is using"):
         ServerProcess(data, log=log)
