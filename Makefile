@@ -28,11 +28,10 @@ $(VENV)/.packages: $(VENV)/.created requirements.lock
 	@$(STEP) "install locked packages" $(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
 	@touch $@
 
-# maturin asks pip for the dependencies once more; all are here, so pip must not look elsewhere.
-$(VENV)/.core: export PIP_NO_INDEX := 1
-$(VENV)/.core: export PIP_QUIET := 1
+# maturin asks pip for the dependencies once more; all are here, so pip must not look elsewhere. Set
+# for this command alone: a variable of the target would also hold for its prerequisites.
 $(VENV)/.core: $(VENV)/.packages pyproject.toml $(RUST_SOURCES)
-	@$(STEP) "build the Rust extension" $(BIN)/maturin develop --quiet --release --locked
+	@PIP_NO_INDEX=1 PIP_QUIET=1 $(STEP) "build the Rust extension" $(BIN)/maturin develop --quiet --release --locked
 	@touch $@
 
 demo: setup  ## Runs the server and a simulated fleet over TCP, then asks DuckDB what happened
