@@ -64,28 +64,40 @@ class AlreadyRunningError(Exception):
 def run(settings: Settings) -> int:
     """Serves until SIGTERM or SIGINT and returns the exit code.
 
-    Prints `listening on HOST:PORT` on stdout when sticks can connect.
+    Prints `listening on HOST:PORT` on stdout when sticks can connect. What prevents that is told in
+    one sentence, exit code 2; what ends a server that was running is a fault of ours or the
+    machine's and logged with its trace, exit code 1.
     """
+    ready = trio.Event()
     code = 0
     try:
-        trio.run(_run, settings)
-    except* (AlreadyRunningError, OSError, ValueError, StorageError) as errors:
-        for error in _leaves(errors):
-            log.debug("cannot serve", exc_info=error)
-            sys.stderr.write(f"autarco-ingest: {error}\n")
-        code = 2
+        trio.run(_run, settings, ready)
+    except* Exception as errors:
+        code = _report(errors, was_serving=ready.is_set())
     return code
 
 
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+def _report(errors: ExceptionGroup[Exception], *, was_serving: bool) -> int:
+    causes = list(_leaves(errors))
+    expected = (AlreadyRunningError, OSError, ValueError, StorageError)
+    if was_serving or not all(isinstance(cause, expected) for cause in causes):
+        log.critical("server failed", exc_info=errors)
+        return 1
+    for cause in causes:
+        log.debug("cannot serve", exc_info=cause)
+        sys.stderr.write(f"autarco-ingest: {cause}\n")
+    return 2
+
+
+def _leaves(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
     for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
+        if isinstance(error, ExceptionGroup):
             yield from _leaves(error)
         else:
             yield error
 
 
-async def _run(settings: Settings) -> None:
+async def _run(settings: Settings, ready: trio.Event) -> None:
     # Signals are caught from the first moment: one that comes while the journal is read back must
     # not leave the data directory half written.
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
@@ -100,6 +112,7 @@ async def _run(settings: Settings) -> None:
             host, port = await nursery.start(serve, settings)
             sys.stdout.write(f"listening on {host}:{port}\n")
             sys.stdout.flush()
+            ready.set()
 
 
 async def serve(
