@@ -7,6 +7,8 @@ use crate::columns::{Counter, Measure};
 use crate::frame::Frame;
 use crate::layouts::{self, ClockAt, Column, Found, Layout, Raw, StatusAt};
 pub use crate::text::Text;
+use crate::v4::Content;
+use crate::v5;
 use crate::zone::{ClockReading, Zone};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -118,21 +120,34 @@ pub struct Reading {
 const HISTORIC: u8 = 0x80;
 /// Below this a phase is not connected; stray voltages of open inputs stay under it.
 const LIVE_VOLTS: f32 = 50.0;
-/// A counter past this is damage: 1,000 GWh.
-const COUNTER_WH_MAX: i64 = 1_000_000_000_000;
+/// The largest power that is believed: a big roof, and room for the house behind a meter.
+const WATTS_MAX: i64 = 500_000;
+/// The same power for a whole day.
+const DAY_WH_MAX: i64 = 24 * WATTS_MAX;
+/// The same power for fifty years, which no inverter lives.
+const LIFE_WH_MAX: i64 = 50 * 366 * DAY_WH_MAX;
 
-/// The sensor type of a data frame, which chooses its layout.
+/// The sensor type of a data frame, which chooses its layout; `None` for any other frame.
 pub fn sensor_type(frame: &Frame<'_>) -> Option<u16> {
-    payload(frame)
-        .get(1..)?
+    record(frame)?
         .first_chunk()
         .map(|bytes| u16::from_le_bytes(*bytes))
 }
 
 /// The bytes that are equal in a resend of a data frame: everything but the frame type, which turns
-/// from live to stored, and the envelope's counters. `None` for a payload without content.
+/// from live to stored, and the envelope's counters. `None` for any other frame, and for a payload
+/// without content.
 pub fn resend_key<'a>(frame: &Frame<'a>) -> Option<&'a [u8]> {
-    payload(frame).get(1..).filter(|key| !key.is_empty())
+    record(frame).filter(|record| !record.is_empty())
+}
+
+/// A data frame's payload behind the frame type.
+fn record<'a>(frame: &Frame<'a>) -> Option<&'a [u8]> {
+    let is_data = match frame {
+        Frame::V5(frame) => matches!(frame.kind(), v5::DATA | v5::DATA_UNANSWERED),
+        Frame::V4(frame) => frame.content() == Content::Data,
+    };
+    payload(frame).get(1..).filter(|_| is_data)
 }
 
 /// Reads a data frame.
@@ -186,14 +201,13 @@ pub fn read(frame: &Frame<'_>, context: &Context<'_>) -> Result<Reading, Quarant
             Column::Measure { measure, per } => {
                 // Wire numbers have at most 32 bits: exact in a float64.
                 let value = (raw as f64 / per) as f32;
-                let (least, most) = plausible(measure);
-                if (least..=most).contains(&value) {
+                if is_plausible(measure, value) {
                     reading.measures[measure as usize] = value;
                 }
             }
             Column::Counter { counter, wh } => {
                 let value = raw * wh;
-                if (0..=COUNTER_WH_MAX).contains(&value) {
+                if (0..=most_wh(counter)).contains(&value) {
                     reading.counters[counter as usize] = value;
                 }
             }
@@ -210,25 +224,39 @@ pub(crate) fn payload<'a>(frame: &Frame<'a>) -> &'a [u8] {
     }
 }
 
-/// What a rooftop system can show, in the column's unit (docs/protocol.md, "plausible values").
-/// The last column of a meter counts a whole house, so power limits leave room for one.
-pub(crate) fn plausible(measure: Measure) -> (f32, f32) {
+/// Can a rooftop system, or the house behind its meter, show this, in the column's unit?
+/// (docs/protocol.md, "plausible values").
+fn is_plausible(measure: Measure, value: f32) -> bool {
     use Measure::*;
-    match measure {
-        AcPower | AcApparentPower | DcPower => (0.0, 500_000.0),
-        AcReactivePower | BatteryPower | GridPower | LoadPower => (-500_000.0, 500_000.0),
-        PowerFactor => (-1.0, 1.0),
-        AcVoltageL1 | AcVoltageL2 | AcVoltageL3 => (0.0, 320.0),
-        AcCurrentL1 | AcCurrentL2 | AcCurrentL3 => (0.0, 200.0),
-        // Zero is what an inverter without a grid shows.
-        AcFrequency => (0.0, 65.0),
+    const WATTS: f32 = WATTS_MAX as f32;
+    let range = match measure {
+        AcPower | AcApparentPower | DcPower => 0.0..=WATTS,
+        AcReactivePower | BatteryPower | GridPower | LoadPower => -WATTS..=WATTS,
+        PowerFactor => -1.0..=1.0,
+        AcVoltageL1 | AcVoltageL2 | AcVoltageL3 => 0.0..=320.0,
+        AcCurrentL1 | AcCurrentL2 | AcCurrentL3 => 0.0..=200.0,
+        // Zero is what an inverter without a grid shows; nothing between is a grid.
+        AcFrequency if value == 0.0 => return true,
+        AcFrequency => 40.0..=65.0,
         DcVoltageMppt1 | DcVoltageMppt2 | DcVoltageMppt3 | DcVoltageMppt4 | DcBusVoltage => {
-            (0.0, 1100.0)
+            0.0..=1100.0
         }
-        DcCurrentMppt1 | DcCurrentMppt2 | DcCurrentMppt3 | DcCurrentMppt4 => (0.0, 60.0),
-        TempInverter => (-40.0, 110.0),
-        PowerLimitPct => (0.0, 200.0),
-        BatterySocPct => (0.0, 100.0),
+        DcCurrentMppt1 | DcCurrentMppt2 | DcCurrentMppt3 | DcCurrentMppt4 => 0.0..=60.0,
+        TempInverter => -40.0..=110.0,
+        PowerLimitPct => 0.0..=200.0,
+        BatterySocPct => 0.0..=100.0,
+    };
+    range.contains(&value)
+}
+
+/// The most that the counter can have counted at [`WATTS_MAX`].
+fn most_wh(counter: Counter) -> i64 {
+    use Counter::*;
+    match counter {
+        EnergyTodayWh | EnergyYesterdayWh => DAY_WH_MAX,
+        EnergyMonthWh | EnergyLastMonthWh => 31 * DAY_WH_MAX,
+        EnergyYearWh | EnergyLastYearWh => 366 * DAY_WH_MAX,
+        EnergyTotalWh | GridEnergyTotalWh => LIFE_WH_MAX,
     }
 }
 

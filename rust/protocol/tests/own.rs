@@ -4,11 +4,14 @@ mod common;
 
 use autarco_protocol::columns::{Counter, Measure};
 use autarco_protocol::layouts::{self, Column, Raw};
-use autarco_protocol::reading::{Protocol, Quarantine, Reading, TimeSource, read, resend_key};
-use autarco_protocol::v5;
+use autarco_protocol::reading::{
+    Protocol, Quarantine, Reading, TimeSource, read, resend_key, sensor_type,
+};
 use autarco_protocol::zone::Zone;
+use autarco_protocol::{v4, v5};
 use common::{
-    LOGGER_SN, RECEIVED_US, SAMPLE_S, context, encode, layout, only, payload, put, wire_value,
+    LOGGER_SN, RECEIVED_US, SAMPLE_S, context, counter_of, encode, layout, only, payload, put,
+    wire_value,
 };
 
 const S0507: &str = "Solis 1-phase mini 0x0507";
@@ -157,6 +160,63 @@ fn an_implausible_value_is_absent_and_the_row_stays() {
 }
 
 #[test]
+fn a_frequency_is_a_grids_or_none() {
+    for (wire, hertz) in [
+        (0, 0.0),
+        (3_999, f32::NAN),
+        (4_000, 40.0),
+        (6_500, 65.0),
+        (6_501, f32::NAN),
+    ] {
+        let reading = read_0507(|payload| put(payload, 59, Raw::U16Le, wire)).unwrap();
+        let found = reading.measures[Measure::AcFrequency as usize];
+        assert!(
+            found == hertz || (found.is_nan() && hertz.is_nan()),
+            "{wire}: {found}"
+        );
+    }
+}
+
+#[test]
+fn a_counter_that_no_inverter_reaches_is_absent_and_the_row_stays() {
+    let reading = read_0507(|payload| {
+        put(payload, 65, Raw::U32Le, 1_200_000); // 12 MWh today: 500 kW for 24 hours
+        put(payload, 69, Raw::U32Le, 4_000_000_000); // 400 GWh ever
+        put(payload, 0x6D, Raw::U32Le, 372_001); // 372.001 MWh this month
+    })
+    .unwrap();
+    assert_eq!(counter_of(&reading, Counter::EnergyTodayWh), 12_000_000);
+    assert_eq!(
+        counter_of(&reading, Counter::EnergyTotalWh),
+        Counter::ABSENT
+    );
+    assert_eq!(
+        counter_of(&reading, Counter::EnergyMonthWh),
+        Counter::ABSENT
+    );
+    let damaged = read_0507(|payload| put(payload, 65, Raw::U32Le, 1_200_001)).unwrap();
+    assert_eq!(
+        counter_of(&damaged, Counter::EnergyTodayWh),
+        Counter::ABSENT
+    );
+}
+
+#[test]
+fn a_three_phase_omnik_makes_the_sum_of_its_phases() {
+    let layout = layout("Omnik V4 0x0102");
+    let mut payload = payload(layout);
+    for (at, watts) in [(59, 1000), (63, 900), (67, 800)] {
+        put(&mut payload, layout.at(at), Raw::U16Be, watts);
+    }
+    let reading = read(&only(&encode(layout, &payload)), &context(&zone())).unwrap();
+    assert_eq!(reading.measures[Measure::AcPower as usize], 2700.0);
+    assert_eq!(
+        counter_of(&reading, Counter::EnergyYesterdayWh),
+        Counter::ABSENT
+    );
+}
+
+#[test]
 fn a_stick_without_a_clock_is_dated_by_the_inverters() {
     let summer = read_0507(|payload| {
         without_stick_clock(payload);
@@ -242,6 +302,14 @@ fn what_has_no_row_says_why() {
     assert_eq!(unknown, Err(Quarantine::UnknownSensor));
     let short = read_0507(|payload| payload.truncate(100));
     assert_eq!(short, Err(Quarantine::ShortPayload));
+    // The length of another make's inverter behind a stick of family 0x0501.
+    let mut other = payload(layout("Solis 1-phase 0x0501"));
+    other.resize(115, 0);
+    let other = encode(layout("Solis 1-phase 0x0501"), &other);
+    assert_eq!(
+        read(&only(&other), &context(&zone())),
+        Err(Quarantine::ShortPayload)
+    );
     let nameless = read_0507(|payload| payload[21..37].fill(b' '));
     assert_eq!(nameless, Err(Quarantine::BadSerial));
     let binary = read_0507(|payload| payload[22] = 7);
@@ -264,6 +332,19 @@ fn a_stored_copy_of_a_live_frame_has_the_same_resend_key() {
     let zone = zone();
     assert!(read(&only(&stored), &context(&zone)).unwrap().historic);
     assert!(!read(&only(&live), &context(&zone)).unwrap().historic);
+}
+
+#[test]
+fn only_data_has_a_sensor_type_and_a_resend_key() {
+    let handshake = v5::encode(v5::HANDSHAKE, 0, 1, 7, &[2; 86]);
+    let answer = v5::encode(0x12, 0, 1, 7, &[1; 10]);
+    let info = v4::encode([0x51, 0xB1], 7, b"\x80\x01H4.01");
+    for bytes in [handshake, answer, info] {
+        let frame = only(&bytes);
+        assert_eq!((sensor_type(&frame), resend_key(&frame)), (None, None));
+    }
+    let unanswered = v5::encode(v5::DATA_UNANSWERED, 1, 5, 7, &payload(layout(S0507)));
+    assert_eq!(sensor_type(&only(&unanswered)), Some(0x0507));
 }
 
 #[test]

@@ -3,8 +3,8 @@
 //! Offsets here are those of the whole frame, as the public descriptions give them: the payload
 //! begins at 12.
 
-use super::solis::{BASE, TAIL_0503};
-use super::{Detail, Field, Layout, Raw, StatusAt, counter, measure, number, st};
+use super::solis::{self, BASE, TAIL_0503};
+use super::{Detail, Field, Layout, Raw, StatusAt, counter, measure, number, st, words};
 use crate::columns::{Counter::*, Measure::*};
 use crate::reading::Protocol;
 
@@ -115,8 +115,14 @@ pub(super) static WRAPPED_0503: Layout = Layout {
     base: 2,
     stick_clock: true,
     serial: (21, 16),
-    fields: &[BASE, WRAPPED_MONTHS, TAIL_0503],
-    details: &[],
+    fields: &[BASE, solis::MONTHS, TAIL_0503],
+    details: &[
+        solis::HOURS,
+        solis::MODEL,
+        solis::COARSE_POWER,
+        solis::QUIRKS_0503,
+    ],
+    faults: solis::FAULTS,
     status: Some(StatusAt {
         vendor_at: 77,
         at: 77,
@@ -125,11 +131,6 @@ pub(super) static WRAPPED_0503: Layout = Layout {
     }),
     ..COMMON
 };
-
-const WRAPPED_MONTHS: &[Field] = &[
-    counter(EnergyMonthWh, 86, Raw::U16Le, 1000),
-    counter(EnergyLastMonthWh, 88, Raw::U16Le, 1000),
-];
 
 pub(super) static GINLONG_1601: Layout = Layout {
     name: "Ginlong V4 0x1601",
@@ -149,8 +150,8 @@ pub(super) static OMNIK_0102: Layout = Layout {
     name: "Omnik V4 0x0102",
     sensor_type: 0x0102,
     payload_bytes: (0x59, 0xFF),
-    fields: &[FIELDS, POWER],
-    details: &[&[number("operating_hours", 75, Raw::U32Be, 1.0)]],
+    fields: &[FIELDS, OMNIK_POWER],
+    details: &[OMNIK_DETAILS],
     status: Some(StatusAt {
         map: &[(0, st::STANDBY), (1, st::MPPT)],
         ..SOLIS_STATUS
@@ -158,3 +159,17 @@ pub(super) static OMNIK_0102: Layout = Layout {
     faults: Some((81, 12)),
     ..COMMON
 };
+
+/// Frequency and power stand in pairs, one pair per phase; 0x0102 alone uses all three, where Solis
+/// has yesterday's energy in the place of the last.
+const OMNIK_POWER: &[Field] = &[measure(AcPower, 59, Raw::PhaseSumU16Be, 1.0)];
+
+const OMNIK_DETAILS: &[Detail] = &[
+    number("ac_power_l1", 59, Raw::U16Be, 1.0),
+    number("ac_power_l2", 63, Raw::U16Be, 1.0),
+    number("ac_power_l3", 67, Raw::U16Be, 1.0),
+    number("operating_hours", 75, Raw::U32Be, 1.0),
+    // Only the longer forms reach this far.
+    words("firmware_main", 101, 20),
+    words("firmware_slave", 121, 20),
+];

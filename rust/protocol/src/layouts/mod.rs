@@ -26,6 +26,9 @@ pub enum Raw {
     I16Be,
     U32Be,
     I32Be,
+    /// Three `U16Be`, one per phase and four bytes apart: their sum. Phases that are not connected
+    /// count nothing.
+    PhaseSumU16Be,
 }
 
 impl Raw {
@@ -49,6 +52,13 @@ impl Raw {
             Self::U32Be => unless(u32::from_be_bytes(*rest.first_chunk()?), u32::MAX),
             Self::I32Le => Some(i64::from(i32::from_le_bytes(*rest.first_chunk()?))),
             Self::I32Be => Some(i64::from(i32::from_be_bytes(*rest.first_chunk()?))),
+            Self::PhaseSumU16Be => {
+                let &[h1, l1, _, _, h2, l2, _, _, h3, l3] = rest.first_chunk()?;
+                [[h1, l1], [h2, l2], [h3, l3]]
+                    .into_iter()
+                    .filter_map(|phase| unless(u32::from(u16::from_be_bytes(phase)), 0xFFFF))
+                    .reduce(|sum, phase| sum + phase)
+            }
         }
     }
 }
@@ -256,5 +266,20 @@ mod tests {
         assert_eq!(Raw::U24Le.read(&[1, 0], 0), None);
         assert_eq!(Raw::U32Be.read(&[0, 0, 1, 0], 0), Some(256));
         assert_eq!(Raw::U8.read(&[], usize::MAX), None);
+    }
+
+    #[test]
+    fn the_power_of_three_phases_is_their_sum() {
+        let sum = |phases: [u16; 3]| {
+            let mut payload = vec![0xAA; 10];
+            for (n, phase) in phases.into_iter().enumerate() {
+                payload[4 * n..4 * n + 2].copy_from_slice(&phase.to_be_bytes());
+            }
+            Raw::PhaseSumU16Be.read(&payload, 0)
+        };
+        assert_eq!(sum([1000, 900, 800]), Some(2700));
+        assert_eq!(sum([1000, 0xFFFF, 0xFFFF]), Some(1000));
+        assert_eq!(sum([0xFFFF; 3]), None);
+        assert_eq!(Raw::PhaseSumU16Be.read(&[0; 9], 0), None);
     }
 }

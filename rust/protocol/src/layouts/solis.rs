@@ -28,21 +28,21 @@ pub(super) const BASE: &[Field] = &[
 pub(super) const POWER: &[Field] = &[measure(AcPower, 61, Raw::U32Le, 1.0)];
 
 /// Months of the smaller models.
-const MONTHS: &[Field] = &[
+pub(super) const MONTHS: &[Field] = &[
     counter(EnergyMonthWh, 86, Raw::U16Le, 1000),
     counter(EnergyLastMonthWh, 88, Raw::U16Le, 1000),
 ];
 
 pub(super) const HOURS: &[Detail] = &[number("operating_hours", 73, Raw::U32Le, 1.0)];
 
-const MODEL: &[Detail] = &[
+pub(super) const MODEL: &[Detail] = &[
     number("model_code", 83, Raw::U8, 1.0),
     number("firmware_major", 84, Raw::U8, 1.0),
     number("firmware_minor", 85, Raw::U8, 1.0),
 ];
 
 /// Power as the product of rounded voltage and current: 0x0503 and 0x0504 have a better one.
-const COARSE_POWER: &[Detail] = &[number("ac_power_coarse", 61, Raw::U32Le, 1.0)];
+pub(super) const COARSE_POWER: &[Detail] = &[number("ac_power_coarse", 61, Raw::U32Le, 1.0)];
 
 /// 0x0503 and 0x0504: waiting at night or for the grid, and generating. Standby, because where the
 /// sun stands is not known here.
@@ -52,6 +52,8 @@ const GENERATING: &[(u16, u8)] = &[
     (2, st::STARTING),
     (3, st::MPPT),
 ];
+
+pub(super) const FAULTS: Option<(usize, usize)> = Some((79, 4));
 
 /// What every layout of this file has in common; the rest is set by each.
 const COMMON: Layout = Layout {
@@ -65,14 +67,16 @@ const COMMON: Layout = Layout {
     fields: &[],
     details: &[],
     status: None,
-    faults: Some((79, 4)),
+    faults: FAULTS,
     clock: None,
 };
 
 pub(super) static X0501: Layout = Layout {
     name: "Solis 1-phase 0x0501",
     sensor_type: 0x0501,
-    payload_bytes: (92, 233),
+    // Lengths of 115 and more are reported for inverters of another make behind sticks of this
+    // family; nobody has published their bytes, so they are not read as Solis.
+    payload_bytes: (92, 114),
     fields: &[BASE, POWER, MONTHS],
     details: &[HOURS, MODEL],
     // The status word of this one is always 0 and maps to nothing.
@@ -106,7 +110,7 @@ pub(super) const TAIL_0503: &[Field] = &[
 ];
 
 /// The firmware doubles the apparent power, and derives the other two from it: shown, not kept.
-const QUIRKS_0503: &[Detail] = &[
+pub(super) const QUIRKS_0503: &[Detail] = &[
     number("ac_reactive_power_untrusted", 103, Raw::U24Le, 1.0),
     number("ac_apparent_power_untrusted", 106, Raw::U24Le, 1.0),
     number("power_factor_untrusted", 109, Raw::U16Le, 1000.0),

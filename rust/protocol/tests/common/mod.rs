@@ -39,6 +39,8 @@ pub(crate) fn put(payload: &mut [u8], at: usize, raw: Raw, value: i64) {
         Raw::U24Le => payload[at..at + 3].copy_from_slice(&le[..3]),
         Raw::U32Le | Raw::I32Le => payload[at..at + 4].copy_from_slice(&le),
         Raw::U16Be | Raw::I16Be => payload[at..at + 2].copy_from_slice(&be32[2..]),
+        // All in the first phase; the others are left at zero.
+        Raw::PhaseSumU16Be => payload[at..at + 2].copy_from_slice(&be32[2..]),
         Raw::U32Be | Raw::I32Be => payload[at..at + 4].copy_from_slice(&be32),
     }
 }
