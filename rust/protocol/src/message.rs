@@ -186,6 +186,40 @@ mod tests {
     }
 
     #[test]
+    fn a_firmware_text_that_fills_its_field_ends_before_the_address_behind_it() {
+        let mut payload = handshake_payload();
+        payload[19..59].fill(b'F');
+        payload[59] = b'M';
+        let bytes = v5::encode(v5::HANDSHAKE, 0, 1, 7, &payload);
+        let Message::Session(event) = classified(&bytes) else {
+            panic!()
+        };
+        assert_eq!(event.firmware, Some("F".repeat(40)));
+    }
+
+    #[test]
+    fn a_report_tells_firmware_only_in_the_form_that_has_it() {
+        let mut payload = vec![0; 60];
+        payload[..2].copy_from_slice(&[1, 9]);
+        payload[13..16].copy_from_slice(&[1, 5, 44]);
+        payload[20..35].copy_from_slice(b"MW_08_0501_1.58");
+        let report = |payload: &[u8]| {
+            let bytes = v5::encode(v5::REPORT, 1, 4, 7, payload);
+            let Message::Session(event) = classified(&bytes) else {
+                panic!()
+            };
+            (event.kind, event.code, event.firmware)
+        };
+        let firmware = Some("MW_08_0501_1.58".to_owned());
+        assert_eq!(report(&payload), (SessionKind::Report, Some(5), firmware));
+        payload[14] = 1;
+        assert_eq!(report(&payload), (SessionKind::Report, Some(1), None));
+        payload[14] = 5;
+        payload[16..].fill(0xFF);
+        assert_eq!(report(&payload), (SessionKind::Report, Some(5), None));
+    }
+
+    #[test]
     fn a_link_event_keeps_signal_and_code_but_not_the_network_name() {
         let mut payload = vec![0; 47];
         payload[0] = 0x81;

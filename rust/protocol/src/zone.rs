@@ -157,6 +157,42 @@ mod tests {
     }
 
     #[test]
+    fn london_changes_at_the_same_instants_an_hour_earlier_on_the_wall() {
+        let zone = Zone::named("Europe/London").unwrap();
+        let spring = at("2021-03-28T01:00:00Z");
+        assert_eq!(
+            zone.resolve(clock(3, 28, 0, 59), FAR),
+            Some(spring - 60_000_000)
+        );
+        assert_eq!(zone.resolve(clock(3, 28, 2, 0), FAR), Some(spring));
+        let autumn = at("2021-10-31T01:00:00Z");
+        let (first, second) = (autumn - 1_800_000_000, autumn + 1_800_000_000);
+        assert_eq!(
+            zone.resolve(clock(10, 31, 0, 59), FAR),
+            Some(autumn - 3_660_000_000)
+        );
+        assert_eq!(zone.resolve(clock(10, 31, 1, 30), second - 1), Some(first));
+        assert_eq!(zone.resolve(clock(10, 31, 1, 30), second), Some(second));
+        assert_eq!(
+            zone.resolve(clock(10, 31, 2, 0), FAR),
+            Some(autumn + 3_600_000_000)
+        );
+    }
+
+    #[test]
+    fn the_offset_changes_with_the_second() {
+        for (name, winter, summer) in [("Europe/London", 0, 60), ("Europe/Amsterdam", 60, 120)] {
+            let zone = Zone::named(name).unwrap();
+            let offsets = |instant: &str| {
+                let second = at(instant) / 1_000_000;
+                (zone.offset_minutes(second - 1), zone.offset_minutes(second))
+            };
+            assert_eq!(offsets("2021-03-28T01:00:00Z"), (winter, summer), "{name}");
+            assert_eq!(offsets("2021-10-31T01:00:00Z"), (summer, winter), "{name}");
+        }
+    }
+
+    #[test]
     fn rubbish_is_no_clock_and_no_zone() {
         assert!(ClockReading::new(21, 13, 1, 0, 0, 0).is_none());
         assert!(ClockReading::new(21, 2, 29, 0, 0, 0).is_none());
