@@ -2,7 +2,7 @@
 
 mod common;
 
-use autarco_protocol::frame::{Step, step};
+use autarco_protocol::frame::{FRAME_BYTES_MAX, Step, step};
 use autarco_protocol::{v4, v5};
 use common::{all_frames, only};
 use proptest::prelude::*;
@@ -62,6 +62,40 @@ fn noise() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(byte, 0..40)
 }
 
+/// Anything, and often what looks like the beginning of a frame.
+fn garbage() -> impl Strategy<Value = Vec<u8>> {
+    let bytes = || prop::collection::vec(any::<u8>(), 0..40);
+    prop_oneof![
+        noise(),
+        bytes(),
+        (any::<[u8; 2]>(), bytes()).prop_map(|([low, high], rest)| [
+            &[0xA5, low, high & 0x0F, 0x10],
+            &rest[..]
+        ]
+        .concat()),
+        (any::<u8>(), any::<[u8; 2]>(), any::<[u8; 4]>(), bytes()).prop_map(
+            |(length, control, sn, rest)| {
+                [&[0x68, length], &control[..], &sn, &sn, &rest].concat()
+            }
+        ),
+    ]
+}
+
+/// As many bytes as complete whatever a false start announces, and start nothing themselves.
+const FILLER: [u8; FRAME_BYTES_MAX] = [0; FRAME_BYTES_MAX];
+
+#[test]
+fn a_text_frame_and_its_padding_cost_nothing() {
+    let text = v4::encode([0x51, 0xF0], 7, b"NO INVERTER DATA\r\n");
+    let after = v5::encode(v5::HEARTBEAT, 1, 2, 7, &[0]);
+    let mut reader = Reader::default();
+    for part in [&text[..], &[0xFF; 90], b"AT+YZCMPVER=1\r\n\r\n", &after] {
+        reader.feed(part);
+    }
+    assert_eq!(reader.frames, [text, after]);
+    assert_eq!(reader.skipped, 90 + 17);
+}
+
 proptest! {
     #[test]
     fn v5_round_trip(
@@ -119,9 +153,23 @@ proptest! {
         stream[at] ^= flip;
         for frame in &frames[1..] { stream.extend_from_slice(frame) }
         // Enough behind them to complete whatever a false start inside the damaged frame announces.
-        stream.extend_from_slice(&[0; 4200]);
+        stream.extend_from_slice(&FILLER);
         let mut reader = Reader::default();
         reader.feed(&stream);
-        prop_assert!(reader.frames.ends_with(&frames[1..]) || reader.frames.len() >= frames.len());
+        prop_assert!(reader.frames.ends_with(&frames[1..]));
+    }
+
+    #[test]
+    fn false_starts_between_frames_cost_none(
+        parts in prop::collection::vec((garbage(), frame()), 1..8),
+        cut in 1_usize..300,
+    ) {
+        let mut stream: Vec<u8> = parts.iter().flat_map(|(garbage, frame)| [garbage, frame]).flatten().copied().collect();
+        stream.extend_from_slice(&FILLER);
+        let mut reader = Reader::default();
+        for part in stream.chunks(cut) { reader.feed(part) }
+        let frames: Vec<_> = parts.iter().map(|(_, frame)| frame.clone()).collect();
+        prop_assert_eq!(reader.frames, frames);
+        prop_assert!(reader.buffer.is_empty());
     }
 }
