@@ -25,7 +25,7 @@ pub struct ReadingRow {
 }
 
 /// One thing that happened to a stick's connection. Holds no SSID, MAC or address.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SessionRow {
     pub at_us: i64,
     pub event: String,

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use autarco_protocol::frame::{self, Frame, Rejection, Step};
-use autarco_protocol::message::{self, Message, SessionKind};
+use autarco_protocol::message::{self, Message};
 use autarco_protocol::reading::{self, Context, Protocol};
 use autarco_protocol::reply::Reply;
 use autarco_protocol::zone::Zone;
@@ -251,7 +251,7 @@ impl Intake {
                 let source = connection.source.as_deref().map(str::to_owned);
                 self.stage_session(SessionRow {
                     at_us: now_us,
-                    event: event_name(event.kind).to_owned(),
+                    event: event.kind.as_str().to_owned(),
                     logger_sn: frame.logger_sn(),
                     protocol: frame.protocol().as_str().to_owned(),
                     source,
@@ -263,8 +263,7 @@ impl Intake {
                     signal_pct: event.signal_pct,
                     code: event.code,
                     sensor_type: event.sensor_type,
-                    reason: None,
-                    frames: None,
+                    ..SessionRow::default()
                 });
             }
             Message::Heartbeat => self.counters.frames_heartbeat += 1,
@@ -347,16 +346,9 @@ impl Intake {
             logger_sn,
             protocol: connection.protocol.to_owned(),
             source: connection.source.as_deref().map(str::to_owned),
-            uptime_s: None,
-            firmware: None,
-            upload_period_s: None,
-            sample_period_s: None,
-            heartbeat_s: None,
-            signal_pct: None,
-            code: None,
-            sensor_type: None,
             reason: Some(reason.to_owned()),
             frames: Some(connection.frames),
+            ..SessionRow::default()
         });
     }
 
@@ -432,13 +424,4 @@ impl Intake {
 enum Row {
     Reading(ReadingRow),
     Quarantine(QuarantineRow),
-}
-
-fn event_name(kind: SessionKind) -> &'static str {
-    match kind {
-        SessionKind::Handshake => "handshake",
-        SessionKind::Link => "link",
-        SessionKind::Report => "report",
-        SessionKind::Info => "info",
-    }
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::columns::{Counter, Measure};
 use crate::frame::Frame;
 use crate::layouts::{self, Detail, Found};
-use crate::message::{self, Message, SessionEvent, SessionKind};
+use crate::message::{self, Message, SessionEvent};
 use crate::reading::{self, Context, Reading, Text};
 use crate::v5;
 
@@ -33,12 +33,7 @@ pub fn describe(frame: &Frame<'_>, context: &Context<'_>) -> Map<String, Value> 
 fn kind(frame: &Frame<'_>, message: &Message) -> &'static str {
     match message {
         Message::Data => "data",
-        Message::Session(event) => match event.kind {
-            SessionKind::Handshake => "handshake",
-            SessionKind::Link => "link",
-            SessionKind::Report => "report",
-            SessionKind::Info => "info",
-        },
+        Message::Session(event) => event.kind.as_str(),
         Message::Heartbeat => "heartbeat",
         Message::Text => "text",
         Message::Other => match frame {

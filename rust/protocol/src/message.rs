@@ -31,6 +31,17 @@ pub enum SessionKind {
     Info,
 }
 
+impl SessionKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Handshake => "handshake",
+            Self::Link => "link",
+            Self::Report => "report",
+            Self::Info => "info",
+        }
+    }
+}
+
 /// What a stick says of itself.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct SessionEvent {
