@@ -7,7 +7,7 @@ use pyo3::exceptions::{PyOSError, PyValueError};
 /// The operator's mistakes are `ValueError`, what the machine refuses is `OSError`.
 pub(crate) fn gateway_error(error: GatewayError) -> PyErr {
     match error {
-        GatewayError::Zone(_) | GatewayError::Privacy(_) => {
+        GatewayError::Zone(_) | GatewayError::Privacy(_) | GatewayError::Tls(_) => {
             PyValueError::new_err(error.to_string())
         }
         GatewayError::Listen { .. } | GatewayError::Journal { .. } | GatewayError::Io(_) => {

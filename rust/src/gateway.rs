@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
-use std::net::ToSocketAddrs;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::LazyLock;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use arrow_array::RecordBatch;
+use autarco_gateway::latency::BOUNDS_US;
 use autarco_gateway::privacy::AddressMode;
-use autarco_gateway::{Limits, Settings, gateway};
+use autarco_gateway::registry::Policy;
+use autarco_gateway::tls::TlsIdentity;
+use autarco_gateway::{Moment, Settings, gateway};
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3_arrow::PyRecordBatch;
@@ -16,7 +20,7 @@ use pyo3_arrow::export::Arro3RecordBatch;
 
 use crate::error::gateway_error;
 
-/// Owns the listener, all stick sockets, the journal and the rows not sealed yet.
+/// Owns the listeners, all stick sockets, the journal and the rows not sealed yet.
 #[pyclass(frozen, module = "autarco_ingest._core")]
 pub(crate) struct Gateway(gateway::Gateway);
 
@@ -32,13 +36,59 @@ pub(crate) struct Pending {
     deferred: bool,
 }
 
+/// A dict with one entry per limit.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct Limits {
+    connections_max: usize,
+    connections_per_address_max: u32,
+    connects_per_address_per_minute: u32,
+    frames_per_address_per_minute: u32,
+    connections_per_logger_max: usize,
+    frames_per_logger_per_minute: u32,
+    first_frame_us: i64,
+    idle_timeout_us: i64,
+    partial_frame_us: i64,
+    noise_bytes_max: usize,
+    unsent_bytes_max: usize,
+    staged_bytes_max: usize,
+}
+
+impl From<Limits> for gateway::Limits {
+    fn from(limits: Limits) -> Self {
+        Self {
+            connections_max: limits.connections_max,
+            connections_per_address_max: limits.connections_per_address_max,
+            connects_per_address_per_minute: limits.connects_per_address_per_minute,
+            frames_per_address_per_minute: limits.frames_per_address_per_minute,
+            connections_per_logger_max: limits.connections_per_logger_max,
+            frames_per_logger_per_minute: limits.frames_per_logger_per_minute,
+            first_frame_us: limits.first_frame_us,
+            idle_timeout_us: limits.idle_timeout_us,
+            partial_frame_us: limits.partial_frame_us,
+            noise_bytes_max: limits.noise_bytes_max,
+            unsent_bytes_max: limits.unsent_bytes_max,
+            staged_bytes_max: limits.staged_bytes_max,
+        }
+    }
+}
+
+/// A dict: where to listen for TLS, and the PEM files to show.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct Tls {
+    host: String,
+    port: u16,
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
 #[pymethods]
 impl Gateway {
     #[new]
     #[pyo3(signature = (
-        *, host, port, journal, segment_bytes, committed, time_zone, oldest_reading_us, ahead_max_us,
-        address_mode, address_key, connections_max, idle_timeout_us, partial_frame_us,
-        noise_bytes_max, staged_bytes_max
+        *, host, port, tls, reuse_port, journal, segment_bytes, committed, time_zone,
+        oldest_reading_us, ahead_max_us, address_mode, address_key, registry_policy, limits
     ))]
     #[expect(
         clippy::too_many_arguments,
@@ -48,6 +98,8 @@ impl Gateway {
         py: Python<'_>,
         host: &str,
         port: u16,
+        tls: Option<Tls>,
+        reuse_port: bool,
         journal: PathBuf,
         segment_bytes: usize,
         committed: u64,
@@ -56,19 +108,21 @@ impl Gateway {
         ahead_max_us: i64,
         address_mode: &str,
         address_key: &[u8],
-        connections_max: usize,
-        idle_timeout_us: i64,
-        partial_frame_us: i64,
-        noise_bytes_max: usize,
-        staged_bytes_max: usize,
+        registry_policy: &str,
+        limits: Limits,
     ) -> PyResult<Self> {
-        let listen = (host, port)
-            .to_socket_addrs()
-            .ok()
-            .and_then(|mut addresses| addresses.next())
-            .ok_or_else(|| PyValueError::new_err(format!("cannot resolve {host:?}")))?;
+        let listen_tls = match tls {
+            None => None,
+            Some(tls) => {
+                let identity = identity(&tls.certificate, &tls.key)?;
+                Some((resolve(&tls.host, tls.port)?, identity))
+            }
+        };
         let settings = Settings {
-            listen,
+            listen: resolve(host, port)?,
+            listen_tls,
+            reuse_port,
+            registry: policy(registry_policy)?,
             journal,
             segment_bytes,
             committed,
@@ -78,15 +132,9 @@ impl Gateway {
             address_mode: mode(address_mode)?,
             address_key: address_key.to_vec(),
             seed: RandomState::new().hash_one(0),
-            limits: Limits {
-                connections_max,
-                idle_timeout_us,
-                partial_frame_us,
-                noise_bytes_max,
-                staged_bytes_max,
-            },
+            limits: limits.into(),
         };
-        py.detach(|| gateway::Gateway::open(&settings))
+        py.detach(|| gateway::Gateway::open(&settings, now()))
             .map(Self)
             .map_err(gateway_error)
     }
@@ -94,8 +142,13 @@ impl Gateway {
     /// `(host, port)` that is listened on.
     #[getter]
     fn address(&self) -> (String, u16) {
-        let address = self.0.address();
-        (address.ip().to_string(), address.port())
+        host_and_port(self.0.address())
+    }
+
+    /// `(host, port)` that is listened on for TLS.
+    #[getter]
+    fn tls_address(&self) -> Option<(String, u16)> {
+        self.0.tls_address().map(host_and_port)
     }
 
     fn fileno(&self) -> i32 {
@@ -108,7 +161,7 @@ impl Gateway {
             staged_bytes,
             deferred,
         } = py
-            .detach(|| self.0.turn(now_us()))
+            .detach(|| self.0.turn(now()))
             .map_err(|error| PyOSError::new_err(error.to_string()))?;
         Ok(Pending {
             staged,
@@ -118,11 +171,15 @@ impl Gateway {
     }
 
     fn sweep(&self, py: Python<'_>) {
-        py.detach(|| self.0.sweep(now_us()));
+        py.detach(|| self.0.sweep(now()));
+    }
+
+    fn hold(&self, held: bool) {
+        self.0.hold(held);
     }
 
     fn commit(&self, py: Python<'_>) -> PyResult<usize> {
-        py.detach(|| self.0.commit(now_us()))
+        py.detach(|| self.0.commit(now()))
             .map_err(|error| PyOSError::new_err(format!("journal: {error}")))
     }
 
@@ -131,7 +188,7 @@ impl Gateway {
     }
 
     fn retire(&self, py: Python<'_>, version: u64) -> PyResult<()> {
-        py.detach(|| self.0.retire(version, now_us()))
+        py.detach(|| self.0.retire(version, now()))
             .map_err(|error| PyOSError::new_err(format!("journal: {error}")))
     }
 
@@ -151,6 +208,50 @@ impl Gateway {
         self.0.counters().iter().collect()
     }
 
+    /// Answers to data frames by time waited, as `(upper bound in s, answers up to it)` pairs ending
+    /// with infinity, and the sum of all waits in s.
+    fn answer_latency(&self) -> (Vec<(f64, u64)>, f64) {
+        let latency = self.0.answer_latency();
+        let bounds = BOUNDS_US
+            .iter()
+            .map(|&bound| bound as f64 / 1e6)
+            .chain([f64::INFINITY]);
+        let mut below = 0;
+        let spans = bounds
+            .zip(latency.counts)
+            .map(|(bound, count)| {
+                below += count;
+                (bound, below)
+            })
+            .collect();
+        (spans, latency.sum_us as f64 / 1e6)
+    }
+
+    #[pyo3(signature = (loggers))]
+    fn set_registry(&self, py: Python<'_>, loggers: Option<Vec<u32>>) {
+        py.detach(|| {
+            self.0
+                .set_registry(loggers.map(|loggers| loggers.into_iter().collect()));
+        });
+    }
+
+    /// `(logger_sn, frames, first, last)` of each refused logger, times in microseconds since 1970.
+    fn refused(&self) -> Vec<(u32, u64, i64, i64)> {
+        self.0
+            .refused()
+            .into_iter()
+            .map(|(logger_sn, refused)| {
+                let times = (refused.first_unix_us, refused.last_unix_us);
+                (logger_sn, refused.frames, times.0, times.1)
+            })
+            .collect()
+    }
+
+    fn set_tls(&self, certificate: PathBuf, key: PathBuf) -> PyResult<()> {
+        self.0.set_tls(identity(&certificate, &key)?);
+        Ok(())
+    }
+
     fn set_address_key(&self, address_mode: &str, address_key: &[u8]) -> PyResult<()> {
         self.0
             .set_address_key(mode(address_mode)?, address_key)
@@ -162,7 +263,7 @@ impl Gateway {
     }
 
     fn close_all(&self, py: Python<'_>) {
-        py.detach(|| self.0.close_all(now_us()));
+        py.detach(|| self.0.close_all(now()));
     }
 }
 
@@ -193,16 +294,45 @@ fn exported(batch: RecordBatch) -> Arro3RecordBatch {
     PyRecordBatch::new(batch).into()
 }
 
+fn host_and_port(address: SocketAddr) -> (String, u16) {
+    (address.ip().to_string(), address.port())
+}
+
+fn resolve(host: &str, port: u16) -> PyResult<SocketAddr> {
+    (host, port)
+        .to_socket_addrs()
+        .ok()
+        .and_then(|mut addresses| addresses.next())
+        .ok_or_else(|| PyValueError::new_err(format!("cannot resolve {host:?}")))
+}
+
 fn mode(name: &str) -> PyResult<AddressMode> {
     AddressMode::named(name).map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
-/// Microseconds since 1970. A machine whose clock stands before that stores nothing sensible: its
-/// readings are dated by the sticks, so the answer is only used for limits.
-fn now_us() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| {
-            i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
-        })
+fn policy(name: &str) -> PyResult<Policy> {
+    match name {
+        "open" => Ok(Policy::Open),
+        "known" => Ok(Policy::Known),
+        _ => Err(PyValueError::new_err(format!(
+            "unknown registry policy {name:?}, wanted open or known"
+        ))),
+    }
+}
+
+fn identity(certificate: &std::path::Path, key: &std::path::Path) -> PyResult<TlsIdentity> {
+    TlsIdentity::load(certificate, key).map_err(|error| PyValueError::new_err(error.to_string()))
+}
+
+/// Both clocks, read at one time. A machine whose clock stands before 1970 stores nothing sensible:
+/// its readings are dated by the sticks, so the answer is only used for limits.
+fn now() -> Moment {
+    static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let microseconds = |duration: std::time::Duration| i64::try_from(duration.as_micros());
+    Moment {
+        unix_us: SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| microseconds(since).unwrap_or(i64::MAX)),
+        uptime_us: microseconds(ORIGIN.elapsed()).unwrap_or(i64::MAX),
+    }
 }

@@ -1,7 +1,7 @@
 """Types of the compiled module; `make check` compares this file with the binary."""
 
 import os
-from typing import Final, final
+from typing import Final, TypedDict, final, type_check_only
 
 import arro3.core
 
@@ -29,6 +29,28 @@ class Batch:
     @property
     def quarantine(self) -> arro3.core.RecordBatch: ...
 
+@type_check_only
+class Limits(TypedDict):
+    connections_max: int
+    connections_per_address_max: int
+    connects_per_address_per_minute: int
+    frames_per_address_per_minute: int
+    connections_per_logger_max: int
+    frames_per_logger_per_minute: int
+    first_frame_us: int
+    idle_timeout_us: int
+    partial_frame_us: int
+    noise_bytes_max: int
+    unsent_bytes_max: int
+    staged_bytes_max: int
+
+@type_check_only
+class Tls(TypedDict):
+    host: str
+    port: int
+    certificate: str | os.PathLike[str]
+    key: str | os.PathLike[str]
+
 @final
 class Gateway:
     def __new__(
@@ -36,6 +58,8 @@ class Gateway:
         *,
         host: str,
         port: int,
+        tls: Tls | None,
+        reuse_port: bool,
         journal: str | os.PathLike[str],
         segment_bytes: int,
         committed: int,
@@ -44,17 +68,17 @@ class Gateway:
         ahead_max_us: int,
         address_mode: str,
         address_key: bytes,
-        connections_max: int,
-        idle_timeout_us: int,
-        partial_frame_us: int,
-        noise_bytes_max: int,
-        staged_bytes_max: int,
+        registry_policy: str,
+        limits: Limits,
     ) -> Gateway: ...
     @property
     def address(self) -> tuple[str, int]: ...
+    @property
+    def tls_address(self) -> tuple[str, int] | None: ...
     def fileno(self) -> int: ...
     def turn(self) -> Pending: ...
     def sweep(self) -> None: ...
+    def hold(self, held: bool) -> None: ...
     def commit(self) -> int: ...
     def seal(self) -> Batch | None: ...
     def retire(self, version: int) -> None: ...
@@ -62,6 +86,10 @@ class Gateway:
     def take_latest(self) -> arro3.core.RecordBatch: ...
     def rows(self) -> int: ...
     def counters(self) -> dict[str, int]: ...
+    def answer_latency(self) -> tuple[list[tuple[float, int]], float]: ...
+    def set_registry(self, loggers: list[int] | None) -> None: ...
+    def refused(self) -> list[tuple[int, int, int, int]]: ...
+    def set_tls(self, certificate: str | os.PathLike[str], key: str | os.PathLike[str]) -> None: ...
     def set_address_key(self, address_mode: str, address_key: bytes) -> None: ...
     def stop_listening(self) -> None: ...
     def close_all(self) -> None: ...

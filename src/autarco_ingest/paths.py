@@ -43,6 +43,16 @@ class DataDirectory(msgspec.Struct, frozen=True):
         return self.root / "address-keys"
 
     @property
+    def registry(self) -> Path:
+        """The list of known loggers, unless the settings name another."""
+        return self.root / "registry.txt"
+
+    @property
+    def refused(self) -> Path:
+        """Which loggers the registry refused, for people and the portal."""
+        return self.root / "refused.json"
+
+    @property
     def journal(self) -> Path:
         """Directory of the write-ahead segments."""
         return self.root / "journal"

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised whenever a column is added, removed or changes its type or meaning."""
 
 INSTANT = pa.timestamp("us", tz="UTC")
@@ -383,6 +383,11 @@ SESSIONS = Table(
             name="frames",
             type=pa.int64(),
             description="Frames the connection carried; on close.",
+        ),
+        Column(
+            name="claimed",
+            type=pa.bool_(),
+            description="Whether the registry lists the stick; null without a registry.",
         ),
         _date("at"),
     ),

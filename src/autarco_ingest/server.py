@@ -5,10 +5,11 @@ task below is one rhythm:
 
 - `_pump`: the epoll set is readable → one turn of the gateway, at most once per commit tick
 - `_commit_staged`: something is staged → one group commit in a thread, then the answers
-- `_sweep`: every second → idle and stale connections
+- `_sweep`: every second → idle and stale connections, paused ones, too many rows waiting
 - `_flush`: every `flush_seconds` or `flush_rows` → one batch into the lake, a new catalog
 - `_show_tail`, `_show_latest`: every few seconds → what views show beyond the table
-- `_rotate_address_key`: daily → this month's key
+- `_rotate_address_key`: hourly → this month's key
+- `_reload_files`: every two seconds → a new registry or certificate, the list of refused loggers
 
 Not here: what a frame means (Rust), what becomes of a batch (`storage`).
 """
@@ -20,6 +21,7 @@ import datetime as dt
 import fcntl
 import signal
 import sys
+import time
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -27,8 +29,9 @@ from typing import TYPE_CHECKING, TypeVar
 import structlog
 import trio
 
-from autarco_ingest import _core, address_keys
+from autarco_ingest import _core, address_keys, descriptors
 from autarco_ingest.paths import DataDirectory
+from autarco_ingest.reload import Reload
 from autarco_ingest.storage import Storage, StorageError
 
 if TYPE_CHECKING:
@@ -48,6 +51,12 @@ FLUSH_CHECK_SECONDS = 1.0
 RETRY_SECONDS_FIRST = 0.5
 RETRY_SECONDS_MAX = 30.0
 """Pause after a failed write; doubled up to the maximum while the disk stays ill."""
+
+RELOAD_SECONDS = 2.0
+"""A new registry or certificate is in force at most this late."""
+
+CLOCK_JUMP_SECONDS = 10.0
+"""NTP moves a clock slowly; a step larger than this is worth a line in the log."""
 
 KEY_CHECK_SECONDS = 3600.0
 """A new month's key is in use at most this late."""
@@ -128,7 +137,7 @@ async def serve(
 
     Raises:
         AlreadyRunningError: the data directory is locked by another server.
-        OSError: the address cannot be listened on, or the data directory cannot be written.
+        OSError: the address cannot be listened on, or a file cannot be read or written.
         ValueError: a setting that only the gateway can check is wrong.
         StorageError: a table cannot be opened.
     """
@@ -141,12 +150,24 @@ async def serve(
         raise StorageError(f"cannot create {directory.root}: {error.strerror}") from error
     with _locked(directory.lock):
         storage = await trio.to_thread.run_sync(Storage, settings, directory)
-        gateway = await trio.to_thread.run_sync(_open_gateway, settings, directory, storage)
-        server = _Server(settings, directory, storage, gateway)
+        connections_max = descriptors.connections_possible(
+            settings.connections_max, descriptors.raise_limit()
+        )
+        gateway = await trio.to_thread.run_sync(
+            _open_gateway, settings, directory, storage, connections_max
+        )
+        reload = await trio.to_thread.run_sync(Reload, settings, directory, gateway)
+        server = _Server(settings, directory, storage, gateway, reload)
         try:
             async with trio.open_nursery() as nursery:
                 await server.start(nursery)
-                log.info("serving", address=gateway.address, data=str(directory.root))
+                log.info(
+                    "serving",
+                    address=gateway.address,
+                    tls_address=gateway.tls_address,
+                    data=str(directory.root),
+                    connections_max=connections_max,
+                )
                 task_status.started(gateway.address)
         finally:
             with trio.move_on_after(settings.stop_deadline_s, shield=True) as deadline:
@@ -166,10 +187,15 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _open_gateway(settings: Settings, directory: DataDirectory, storage: Storage) -> _core.Gateway:
+def _open_gateway(
+    settings: Settings, directory: DataDirectory, storage: Storage, connections_max: int
+) -> _core.Gateway:
     return _core.Gateway(
         host=settings.host,
         port=settings.port,
+        tls=_tls(settings),
+        reuse_port=settings.reuse_port,
+        registry_policy=settings.registry.policy,
         journal=directory.journal,
         segment_bytes=settings.segment_bytes,
         committed=storage.committed_version(),
@@ -178,12 +204,33 @@ def _open_gateway(settings: Settings, directory: DataDirectory, storage: Storage
         ahead_max_us=int(settings.ahead_max_s * MICROSECONDS),
         address_mode=settings.address.mode,
         address_key=_address_key(settings, directory),
-        connections_max=settings.connections_max,
-        idle_timeout_us=int(settings.idle_timeout_s * MICROSECONDS),
-        partial_frame_us=int(settings.partial_frame_s * MICROSECONDS),
-        noise_bytes_max=settings.noise_bytes_max,
-        staged_bytes_max=settings.staged_bytes_max,
+        limits={
+            "connections_max": connections_max,
+            "connections_per_address_max": settings.connections_per_address_max,
+            "connects_per_address_per_minute": settings.connects_per_address_per_minute,
+            "frames_per_address_per_minute": settings.frames_per_address_per_minute,
+            "connections_per_logger_max": settings.connections_per_logger_max,
+            "frames_per_logger_per_minute": settings.frames_per_logger_per_minute,
+            "first_frame_us": int(settings.first_frame_s * MICROSECONDS),
+            "idle_timeout_us": int(settings.idle_timeout_s * MICROSECONDS),
+            "partial_frame_us": int(settings.partial_frame_s * MICROSECONDS),
+            "noise_bytes_max": settings.noise_bytes_max,
+            "unsent_bytes_max": settings.unsent_bytes_max,
+            "staged_bytes_max": settings.staged_bytes_max,
+        },
     )
+
+
+def _tls(settings: Settings) -> _core.Tls | None:
+    listener = settings.tls_listener
+    if listener is None:
+        return None
+    return {
+        "host": listener.host,
+        "port": listener.port,
+        "certificate": listener.certificate,
+        "key": listener.key,
+    }
 
 
 def _address_key(settings: Settings, directory: DataDirectory) -> bytes:
@@ -200,8 +247,10 @@ class _Server:
         directory: DataDirectory,
         storage: Storage,
         gateway: _core.Gateway,
+        reload: Reload,
     ) -> None:
         self._settings = settings
+        self._reload = reload
         self._directory = directory
         self._storage = storage
         self._gateway = gateway
@@ -215,6 +264,8 @@ class _Server:
         # Parquet must not queue before an acknowledgement.
         self._journal_thread = trio.CapacityLimiter(1)
         self._lake_thread = trio.CapacityLimiter(1)
+        # Set while so many rows wait for the tables that no more is read.
+        self._held = False
 
     async def start(self, nursery: trio.Nursery) -> None:
         # What an earlier process left in the journal is older than all that will come.
@@ -230,6 +281,7 @@ class _Server:
             self._rotate_address_key,
         ):
             nursery.start_soon(task)
+        nursery.start_soon(self._every, RELOAD_SECONDS, self._reload_files)
         nursery.start_soon(self._every, self._settings.tail_seconds, self._show_tail)
         nursery.start_soon(self._every, self._settings.latest_seconds, self._show_latest)
 
@@ -284,9 +336,33 @@ class _Server:
                 self._staged.set()
 
     async def _sweep(self) -> None:
+        offset_s = time.time() - time.monotonic()
         while True:
             await trio.sleep(SWEEP_SECONDS)
             self._gateway.sweep()
+            await self._hold_when_full()
+            jump_s = time.time() - time.monotonic() - offset_s
+            offset_s += jump_s
+            if abs(jump_s) > CLOCK_JUMP_SECONDS:
+                # Answers set the clocks of sticks, and those date the samples.
+                log.warning("the machine's clock jumped; check NTP", jump_s=round(jump_s))
+
+    async def _hold_when_full(self) -> None:
+        """Stops reading while too many rows wait for the tables, and goes on when they are in."""
+        rows = await trio.to_thread.run_sync(self._gateway.rows)
+        rows += sum(batch.readings.num_rows for batch in self._sealed)
+        held = rows >= self._settings.unflushed_rows_max
+        if held == self._held:
+            return
+        self._held = held
+        self._gateway.hold(held)
+        if held:
+            log.error("too many rows wait for the tables, not acknowledging", rows=rows)
+        else:
+            log.info("rows are in the tables, acknowledging again", rows=rows)
+
+    async def _reload_files(self) -> None:
+        await trio.to_thread.run_sync(self._reload.check)
 
     async def _flush_regularly(self) -> None:
         retry_s = RETRY_SECONDS_FIRST

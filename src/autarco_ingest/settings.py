@@ -47,6 +47,41 @@ class AddressSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     ] = None
 
 
+class RegistrySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which loggers may send."""
+
+    policy: Annotated[
+        Literal["open", "known"],
+        Meta(description="Whether loggers that the registry does not list are served."),
+    ] = "open"
+    file: Annotated[
+        Path | None,
+        Meta(description="The list of known loggers, one serial number per line."),
+    ] = None
+
+
+class TlsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A second listener, for devices that speak TLS."""
+
+    listen: Annotated[
+        str,
+        Meta(description="Address and port for sticks that speak TLS; empty for none."),
+    ] = ""
+    certificate: Annotated[
+        Path | None, Meta(description="PEM file of the certificate chain, own one first.")
+    ] = None
+    key: Annotated[Path | None, Meta(description="PEM file of the certificate's key.")] = None
+
+
+class TlsListener(msgspec.Struct, frozen=True):
+    """A TLS listener with everything it needs."""
+
+    host: str
+    port: int
+    certificate: Path
+    key: Path
+
+
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the server reports; always on standard error."""
 
@@ -67,6 +102,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         str,
         Meta(description="Address and port for sticks, as HOST:PORT or [IPV6]:PORT."),
     ] = "0.0.0.0:10000"
+    reuse_port: Annotated[
+        bool, Meta(description="Let several servers listen on the same port.")
+    ] = False
     data: Annotated[Path, Meta(description="The data directory.")] = Path("data")
     time_zone: Annotated[
         str,
@@ -110,9 +148,31 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         float, Meta(ge=0, description="How long a replaced file stays for running queries.")
     ] = 900.0
 
+    unflushed_rows_max: Annotated[
+        int, Meta(ge=1_000, description="Rows waiting for the tables before reading stops.")
+    ] = 2_000_000
+
     connections_max: Annotated[
         int, Meta(ge=1, description="Connections held at once; more are closed at accept.")
-    ] = 16_384
+    ] = 100_000
+    connections_per_address_max: Annotated[
+        int, Meta(ge=1, description="Of them, from one network address.")
+    ] = 1_024
+    connects_per_address_per_minute: Annotated[
+        int, Meta(ge=1, description="New connections of one network address.")
+    ] = 6_000
+    frames_per_address_per_minute: Annotated[
+        int, Meta(ge=1, description="Frames of one network address before reading it waits.")
+    ] = 120_000
+    connections_per_logger_max: Annotated[
+        int, Meta(ge=1, description="Connections of one logger before its oldest is closed.")
+    ] = 2
+    frames_per_logger_per_minute: Annotated[
+        int, Meta(ge=1, description="Frames of one logger before reading it waits.")
+    ] = 3_000
+    first_frame_s: Annotated[
+        float, Meta(gt=0, description="A connection without any frame is closed after this time.")
+    ] = 60.0
     idle_timeout_s: Annotated[
         float, Meta(gt=0, description="A silent connection is closed after this time.")
     ] = 900.0
@@ -122,17 +182,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     noise_bytes_max: Annotated[
         int, Meta(ge=0, description="Bytes outside frames before a connection is closed.")
     ] = 65_536
+    unsent_bytes_max: Annotated[
+        int, Meta(ge=1_024, description="Answers left unread before a connection is closed.")
+    ] = 16_384
     stop_deadline_s: Annotated[
         float, Meta(gt=0, description="Longest time for flushing at stop.")
     ] = 30.0
 
     address: AddressSettings = AddressSettings()
+    registry: RegistrySettings = RegistrySettings()
+    tls: TlsSettings = TlsSettings()
     log: LogSettings = LogSettings()
 
     def __post_init__(self) -> None:
         """Checks what a type cannot say."""
-        if not _LISTEN.fullmatch(self.listen) or self.port > _PORT_MAX:
-            raise ValueError(f"listen: expected HOST:PORT, got {self.listen!r}")
+        _endpoint("listen", self.listen)
+        if self.tls.listen and self.tls_listener is None:
+            raise ValueError("tls.listen: needs tls.certificate and tls.key")
         # Whether the zone exists is for the gateway to say, which brings its own database.
         if not _TIME_ZONE.fullmatch(self.time_zone):
             raise ValueError(f"time_zone: expected a name as Europe/Paris, got {self.time_zone!r}")
@@ -144,18 +210,34 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     @property
     def host(self) -> str:
         """The host part of `listen`, without brackets."""
-        return self.listen.rpartition(":")[0].strip("[]")
+        return _endpoint("listen", self.listen)[0]
 
     @property
     def port(self) -> int:
         """The port part of `listen`; 0 lets the system choose one."""
-        return int(self.listen.rpartition(":")[2])
+        return _endpoint("listen", self.listen)[1]
+
+    @property
+    def tls_listener(self) -> TlsListener | None:
+        """The TLS listener, if one is wanted."""
+        certificate, key = self.tls.certificate, self.tls.key
+        if not self.tls.listen or certificate is None or key is None:
+            return None
+        return TlsListener(*_endpoint("tls.listen", self.tls.listen), certificate, key)
 
     @property
     def oldest_reading_us(self) -> int:
         """The start of `oldest_reading` in UTC, in microseconds since 1970."""
         start = datetime.combine(self.oldest_reading, datetime.min.time(), UTC)
         return int(start.timestamp()) * 1_000_000
+
+
+def _endpoint(name: str, text: str) -> tuple[str, int]:
+    """Returns host, without brackets, and port; raises ValueError."""
+    host, _, port = text.rpartition(":")
+    if not _LISTEN.fullmatch(text) or int(port) > _PORT_MAX:
+        raise ValueError(f"{name}: expected HOST:PORT, got {text!r}")
+    return host.strip("[]"), int(port)
 
 
 def load(

@@ -42,6 +42,9 @@ pub struct SessionRow {
     pub sensor_type: Option<u16>,
     pub reason: Option<String>,
     pub frames: Option<u32>,
+    /// Whether the registry lists the logger; none without a registry.
+    #[serde(default)]
+    pub claimed: Option<bool>,
 }
 
 /// A data frame that was acknowledged but has no place in the table, kept as it came.
@@ -271,6 +274,7 @@ pub fn sessions_batch(rows: &[SessionRow]) -> RecordBatch {
     let mut sensor_type = Int32Builder::new();
     let mut reason = StringBuilder::new();
     let mut frames = Int64Builder::new();
+    let mut claimed = BooleanBuilder::new();
     let mut date = Date32Builder::new();
     // Periods come from the wire as bytes (of minutes at most), so they fit.
     let seconds = |value: Option<u32>| value.and_then(|value| i32::try_from(value).ok());
@@ -290,6 +294,7 @@ pub fn sessions_batch(rows: &[SessionRow]) -> RecordBatch {
         sensor_type.append_option(row.sensor_type.map(i32::from));
         reason.append_option(row.reason.as_deref());
         frames.append_option(row.frames.map(i64::from));
+        claimed.append_option(row.claimed);
         date.append_value(date_of(row.at_us));
     }
     let mut batch = Columns::default();
@@ -308,6 +313,7 @@ pub fn sessions_batch(rows: &[SessionRow]) -> RecordBatch {
     batch.optional("sensor_type", Arc::new(sensor_type.finish()));
     batch.optional("reason", Arc::new(reason.finish()));
     batch.optional("frames", Arc::new(frames.finish()));
+    batch.optional("claimed", Arc::new(claimed.finish()));
     batch.required("date", Arc::new(date.finish()));
     batch.into_batch()
 }

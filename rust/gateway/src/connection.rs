@@ -5,14 +5,17 @@
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
-use mio::net::TcpStream;
+use crate::limits::AddressKey;
+use crate::tls::Stream;
 
 #[derive(Debug)]
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     /// Tells this connection from an earlier one in the same slot.
     pub(crate) generation: u64,
+    pub(crate) address: AddressKey,
     pub(crate) source: Option<Arc<str>>,
+    /// When it was accepted, later when its last frame came; uptime.
     pub(crate) heard_at_us: i64,
     /// The serial of the latest frame; behind a proxy it may change.
     pub(crate) logger_sn: Option<u32>,
@@ -26,6 +29,8 @@ pub(crate) struct Connection {
     unsent: Vec<u8>,
     /// Reading was put off; edge-triggered readiness will not tell again.
     pub(crate) deferred: bool,
+    /// A rate is used up; it is read again when there is room.
+    pub(crate) paused: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,16 +46,18 @@ pub(crate) enum Received {
 
 impl Connection {
     pub(crate) fn new(
-        stream: TcpStream,
+        stream: Stream,
         generation: u64,
+        address: AddressKey,
         source: Option<Arc<str>>,
-        now_us: i64,
+        uptime_us: i64,
     ) -> Self {
         Self {
             stream,
             generation,
+            address,
             source,
-            heard_at_us: now_us,
+            heard_at_us: uptime_us,
             logger_sn: None,
             protocol: "v5",
             frames: 0,
@@ -59,10 +66,11 @@ impl Connection {
             partial_since_us: 0,
             unsent: Vec::new(),
             deferred: false,
+            paused: false,
         }
     }
 
-    pub(crate) fn stream_mut(&mut self) -> &mut TcpStream {
+    pub(crate) fn stream_mut(&mut self) -> &mut Stream {
         &mut self.stream
     }
 
@@ -70,10 +78,9 @@ impl Connection {
         loop {
             return match self.stream.read(buffer) {
                 Ok(0) => Received::Ended,
-                // A short read has emptied the socket (epoll(7), question 9): no second call needed.
                 Ok(count) => Received::Bytes {
                     count,
-                    drained: count < buffer.len(),
+                    drained: count < buffer.len() && self.stream.short_read_drains(),
                 },
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Received::Nothing,
@@ -85,6 +92,11 @@ impl Connection {
 
     pub(crate) fn queue(&mut self, answer: &[u8]) {
         self.unsent.extend_from_slice(answer);
+    }
+
+    /// Whether answers wait for the kernel.
+    pub(crate) fn holds_output(&self) -> bool {
+        !self.unsent.is_empty() || self.stream.holds_output()
     }
 
     pub(crate) fn unsent_bytes(&self) -> usize {
@@ -108,6 +120,9 @@ impl Connection {
         } else {
             self.unsent.drain(..sent);
         }
-        Ok(sent)
+        match self.stream.flush() {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ => Ok(sent),
+        }
     }
 }

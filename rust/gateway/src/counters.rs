@@ -2,7 +2,7 @@
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
-        /// Running totals; all but `connections` only grow.
+        /// Running totals; all but `connections`, `addresses`, `loggers` and `registered` only grow.
         #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
         pub struct Counters { $($(#[$doc])* pub $name: u64),* }
 
@@ -21,10 +21,28 @@ counters! {
     accepted,
     /// Connections closed at once because `connections_max` were open.
     refused,
-    /// `accept` calls that failed, for example for want of file descriptors.
+    /// Connections closed at once because their address had `connections_per_address_max`.
+    refused_address_full,
+    /// Connections closed at once because their address comes more often than
+    /// `connects_per_address_per_minute`.
+    refused_address_rate,
+    /// Frames of loggers that the registry does not list, neither stored nor answered.
+    refused_frames,
+    /// Addresses and loggers whose limits are being kept now.
+    addresses,
+    loggers,
+    /// Loggers in the registry now.
+    registered,
+    /// `accept` calls that failed because the peer had left again.
     accept_errors,
+    /// `accept` calls that failed for want of file descriptors or memory.
+    accept_exhausted,
     /// Connections closed for silence longer than `idle_timeout_s`.
     closed_idle,
+    /// Connections closed because no frame that counts came within `first_frame_s`.
+    closed_no_frame,
+    /// Connections closed because their logger had a newer one.
+    closed_replaced,
     /// Connections closed for more than `noise_bytes_max` bytes that belong to no frame.
     closed_noise,
     /// Connections closed because they do not read their answers.
@@ -51,8 +69,12 @@ counters! {
     rejected_end,
     rejected_checksum,
     rejected_stale,
-    /// Times reading paused because the journal could not keep up.
+    /// Times a read was put off because the journal could not keep up, or because the server held
+    /// the intake (too many rows wait for the table).
     paused,
+    /// Times a connection was paused because its address or its logger had used up its rate.
+    paused_address,
+    paused_logger,
     /// Group commits done and failed.
     commits,
     commit_errors,

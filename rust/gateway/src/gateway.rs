@@ -10,7 +10,7 @@
 //! Three locks, always taken in the order journal → rows → sockets. `turn` takes only the last,
 //! which the others hold for the time of a swap: a slow disk never stops reading.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::mem;
 use std::net::SocketAddr;
@@ -22,19 +22,36 @@ use arrow_array::RecordBatch;
 use autarco_protocol::zone::ZoneError;
 
 use crate::batch::{self, Rows};
+use crate::clock::Moment;
 use crate::counters::Counters;
 use crate::intake::Intake;
 use crate::journal::{self, Journal};
+use crate::latency::AnswerLatency;
 use crate::privacy::{AddressMode, AddressPrivacy, PrivacyError};
+use crate::registry::{Policy, Refused};
 use crate::resend;
 use crate::sockets::Sockets;
+use crate::tls::{TlsError, TlsIdentity};
 
+/// What peers may take of the server. Rates allow a whole minute's worth at once.
 #[derive(Debug, Clone)]
 pub struct Limits {
     pub connections_max: usize,
+    pub connections_per_address_max: u32,
+    pub connects_per_address_per_minute: u32,
+    /// Beyond, reading from the address pauses.
+    pub frames_per_address_per_minute: u32,
+    /// Beyond, the logger's oldest connection is closed.
+    pub connections_per_logger_max: usize,
+    /// Beyond, reading from the logger pauses.
+    pub frames_per_logger_per_minute: u32,
+    /// Patience with a connection that has not sent a frame yet.
+    pub first_frame_us: i64,
     pub idle_timeout_us: i64,
     pub partial_frame_us: i64,
     pub noise_bytes_max: usize,
+    /// Answers that a stick may leave unread.
+    pub unsent_bytes_max: usize,
     /// Bytes that wait for the journal; beyond, reading pauses.
     pub staged_bytes_max: usize,
 }
@@ -42,6 +59,11 @@ pub struct Limits {
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub listen: SocketAddr,
+    /// A second listener, for TLS.
+    pub listen_tls: Option<(SocketAddr, TlsIdentity)>,
+    /// Other processes may listen on the same addresses; the kernel deals connections out.
+    pub reuse_port: bool,
+    pub registry: Policy,
     pub journal: PathBuf,
     pub segment_bytes: usize,
     /// Newest journal segment whose rows are in the table.
@@ -69,6 +91,8 @@ pub enum GatewayError {
     Zone(#[from] ZoneError),
     #[error(transparent)]
     Privacy(#[from] PrivacyError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -107,6 +131,7 @@ pub struct Pending {
 #[derive(Debug)]
 pub struct Gateway {
     address: SocketAddr,
+    tls_address: Option<SocketAddr>,
     epoll: RawFd,
     journal: Mutex<Journal>,
     rows: Mutex<Rows>,
@@ -119,7 +144,7 @@ pub struct Gateway {
 impl Gateway {
     /// Reads the journal back and starts to listen. Rows of segments above `settings.committed`
     /// are what [`Gateway::seal`] hands out first; the rest only teach which frames are resends.
-    pub fn open(settings: &Settings) -> Result<Self, GatewayError> {
+    pub fn open(settings: &Settings, now: Moment) -> Result<Self, GatewayError> {
         let journal_error = |error| GatewayError::Journal {
             path: settings.journal.clone(),
             error,
@@ -133,14 +158,23 @@ impl Gateway {
         )
         .map_err(journal_error)?;
         let recovered = intake
-            .recover(&mut journal, settings.committed, &mut rows)
+            .recover(&mut journal, settings.committed, &mut rows, now)
             .map_err(journal_error)?;
         let (directory, bytes) = journal.spare();
         journal::prepare_spare(&directory, bytes).map_err(journal_error)?;
 
-        let sockets = Sockets::open(settings.listen, intake)?;
+        let mut sockets = Sockets::open(intake)?;
+        let address = sockets.listen(settings.listen, false, settings.reuse_port)?;
+        let tls_address = match &settings.listen_tls {
+            None => None,
+            Some((listen, identity)) => {
+                sockets.set_tls(identity.clone());
+                Some(sockets.listen(*listen, true, settings.reuse_port)?)
+            }
+        };
         Ok(Self {
-            address: sockets.address()?,
+            address,
+            tls_address,
             epoll: sockets.epoll(),
             journal: Mutex::new(journal),
             rows: Mutex::new(rows),
@@ -153,6 +187,10 @@ impl Gateway {
         self.address
     }
 
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        self.tls_address
+    }
+
     /// Readable when [`Gateway::turn`] has something to do.
     pub fn epoll(&self) -> RawFd {
         self.epoll
@@ -160,27 +198,33 @@ impl Gateway {
 
     /// Accepts, reads, decodes, stages and answers, without ever waiting.
     /// Says what waits afterwards.
-    pub fn turn(&self, now_us: i64) -> io::Result<Pending> {
+    pub fn turn(&self, now: Moment) -> io::Result<Pending> {
         let mut sockets = self.sockets();
-        sockets.turn(now_us)?;
-        Ok(sockets.pending())
+        sockets.turn(now)?;
+        Ok(sockets.pending(now))
     }
 
-    /// Closes silent connections and gives up stale partial frames; call it every second or so.
-    pub fn sweep(&self, now_us: i64) {
-        self.sockets().sweep(now_us);
+    /// Closes silent connections, gives up stale partial frames and reads on where a rate has room
+    /// again; call it every second or so.
+    pub fn sweep(&self, now: Moment) {
+        self.sockets().sweep(now);
+    }
+
+    /// While held, nothing is read and so nothing is acknowledged; connections stay.
+    pub fn hold(&self, held: bool) {
+        self.sockets().hold(held);
     }
 
     /// Makes everything staged durable and adds its rows to the batch; the answers leave with the
     /// next [`Gateway::turn`]. Returns the number of records. After an error all of it is staged
     /// again and nothing of it is answered.
-    pub fn commit(&self, now_us: i64) -> io::Result<usize> {
+    pub fn commit(&self, now: Moment) -> io::Result<usize> {
         let mut journal = lock(&self.journal);
         let mut staged = self.sockets().intake.begin_commit();
         let count = staged.count;
         // Resends alone need no write: their originals were committed earlier.
         if !staged.records.is_empty()
-            && let Err(error) = journal.append(&staged.records, now_us)
+            && let Err(error) = journal.append(&staged.records, now.uptime_us)
         {
             self.sockets().intake.abort_commit(staged);
             return Err(error);
@@ -211,10 +255,11 @@ impl Gateway {
 
     /// Lets go of segments whose rows are in the table and whose frames no stick will repeat any
     /// more, and builds the next one beforehand.
-    pub fn retire(&self, version: u64, now_us: i64) -> io::Result<()> {
+    pub fn retire(&self, version: u64, now: Moment) -> io::Result<()> {
         let (directory, bytes) = {
             let mut journal = lock(&self.journal);
-            journal.retire(version, now_us.saturating_sub(resend::MEMORY_US))?;
+            let keep_after_us = now.uptime_us.saturating_sub(resend::MEMORY_US);
+            journal.retire(version, keep_after_us)?;
             journal.spare()
         };
         journal::prepare_spare(&directory, bytes)
@@ -238,9 +283,29 @@ impl Gateway {
 
     pub fn counters(&self) -> Counters {
         let sockets = self.sockets();
-        let mut counters = sockets.intake.counters;
-        counters.connections = sockets.connections() as u64;
-        counters
+        Counters {
+            connections: sockets.connections() as u64,
+            ..sockets.intake.counters()
+        }
+    }
+
+    pub fn answer_latency(&self) -> AnswerLatency {
+        self.sockets().intake.latency
+    }
+
+    /// Takes over a new list of loggers; `None` when there is none. Connections stay.
+    pub fn set_registry(&self, listed: Option<HashSet<u32>>) {
+        self.sockets().intake.registry.replace(listed);
+    }
+
+    /// The loggers that the registry refused, by serial number.
+    pub fn refused(&self) -> Vec<(u32, Refused)> {
+        self.sockets().intake.registry.refused()
+    }
+
+    /// Changes the certificate; new TLS connections are shown it.
+    pub fn set_tls(&self, identity: TlsIdentity) {
+        self.sockets().set_tls(identity);
     }
 
     /// Changes the key of the encrypting address modes; new connections use it.
@@ -255,8 +320,8 @@ impl Gateway {
     }
 
     /// Closes every connection, sending what the kernel takes; their session rows are staged.
-    pub fn close_all(&self, now_us: i64) {
-        self.sockets().close_all("server stopped", now_us);
+    pub fn close_all(&self, now: Moment) {
+        self.sockets().close_all("server stopped", now);
     }
 
     fn sockets(&self) -> MutexGuard<'_, Sockets> {

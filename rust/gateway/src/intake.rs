@@ -16,12 +16,16 @@ use autarco_protocol::reply::Reply;
 use autarco_protocol::zone::Zone;
 
 use crate::batch::{QuarantineRow, ReadingRow, Rows, SessionRow};
+use crate::clock::Moment;
 use crate::connection::Connection;
 use crate::counters::Counters;
 use crate::gateway::{Batch, GatewayError, Limits, Settings};
 use crate::journal::{Journal, Records, push_record};
+use crate::latency::AnswerLatency;
+use crate::limits::{Addresses, Loggers};
 use crate::privacy::AddressPrivacy;
 use crate::record::{Record, data_record, session_record};
+use crate::registry::Registry;
 use crate::resend::Resends;
 
 /// An answer that waits for its frame to become durable.
@@ -30,6 +34,8 @@ pub(crate) struct Answer {
     pub(crate) slot: usize,
     pub(crate) generation: u64,
     pub(crate) reply: Reply,
+    /// When its frame was read; uptime.
+    pub(crate) read_at_us: i64,
 }
 
 /// What the next commit will make durable.
@@ -64,6 +70,13 @@ impl Rows {
     }
 }
 
+/// What has to come back before more of a connection is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UsedUp {
+    Address,
+    Logger,
+}
+
 pub(crate) struct Clock {
     pub(crate) unix_s: u32,
     pub(crate) offset_minutes: i32,
@@ -77,25 +90,70 @@ pub(crate) struct Intake {
     ahead_us: i64,
     pub(crate) privacy: AddressPrivacy,
     pub(crate) limits: Limits,
+    pub(crate) addresses: Addresses,
+    loggers: Loggers,
+    pub(crate) registry: Registry,
+    /// Connections that have to go because their logger has newer ones.
+    pub(crate) replaced: Vec<usize>,
     resends: Resends,
     staged: Staged,
     committing_bytes: usize,
     pub(crate) counters: Counters,
+    pub(crate) latency: AnswerLatency,
 }
 
 impl Intake {
     pub(crate) fn new(settings: &Settings) -> Result<Self, GatewayError> {
+        let limits = &settings.limits;
         Ok(Self {
             zone: Zone::named(&settings.time_zone)?,
             oldest_us: settings.oldest_reading_us,
             ahead_us: settings.ahead_max_us,
             privacy: AddressPrivacy::new(settings.address_mode, &settings.address_key)?,
-            limits: settings.limits.clone(),
+            addresses: Addresses::new(
+                limits.connections_per_address_max,
+                limits.connects_per_address_per_minute,
+                limits.frames_per_address_per_minute,
+            ),
+            loggers: Loggers::new(
+                limits.connections_per_logger_max,
+                limits.frames_per_logger_per_minute,
+            ),
+            registry: Registry::new(settings.registry),
+            replaced: Vec::new(),
+            limits: limits.clone(),
             resends: Resends::new(settings.seed),
             staged: Staged::default(),
             committing_bytes: 0,
             counters: Counters::default(),
+            latency: AnswerLatency::default(),
         })
+    }
+
+    /// What was seen so far, with how much is being kept track of now.
+    pub(crate) fn counters(&self) -> Counters {
+        Counters {
+            addresses: self.addresses.len() as u64,
+            loggers: self.loggers.len() as u64,
+            registered: self.registry.len() as u64,
+            ..self.counters
+        }
+    }
+
+    /// Forgets what idle addresses and loggers have used up.
+    pub(crate) fn forget_idle(&mut self, uptime_us: i64) {
+        self.addresses.forget_idle(uptime_us);
+        self.loggers.forget_idle(uptime_us);
+    }
+
+    /// Whether the connection's address or logger has to wait before more is read.
+    pub(crate) fn used_up(&self, connection: &Connection, uptime_us: i64) -> Option<UsedUp> {
+        if self.addresses.is_used_up(connection.address, uptime_us) {
+            return Some(UsedUp::Address);
+        }
+        let logger_sn = connection.logger_sn?;
+        let is_used_up = self.loggers.is_used_up(logger_sn, uptime_us);
+        is_used_up.then_some(UsedUp::Logger)
     }
 
     pub(crate) fn source(&self, address: IpAddr) -> Option<Arc<str>> {
@@ -132,8 +190,8 @@ impl Intake {
         self.staged.records.len() + self.committing_bytes
     }
 
-    pub(crate) fn clock(&self, now_us: i64) -> Clock {
-        let unix_s = now_us.div_euclid(1_000_000);
+    pub(crate) fn clock(&self, unix_us: i64) -> Clock {
+        let unix_s = unix_us.div_euclid(1_000_000);
         Clock {
             // The wire field is an unsigned 32-bit number and ends in 2106.
             unix_s: u32::try_from(unix_s).unwrap_or(0),
@@ -147,26 +205,31 @@ impl Intake {
         connection: &mut Connection,
         slot: usize,
         bytes: &[u8],
-        now_us: i64,
+        now: Moment,
     ) {
+        let frames_before = self.counters.frames;
         if connection.partial.is_empty() {
-            let used = self.scan(connection, slot, bytes, now_us);
+            let used = self.scan(connection, slot, bytes, now);
             if used < bytes.len() {
                 connection.partial = bytes[used..].to_vec();
-                connection.partial_since_us = now_us;
+                connection.partial_since_us = now.uptime_us;
             }
         } else {
             let mut buffer = mem::take(&mut connection.partial);
             buffer.extend_from_slice(bytes);
-            let used = self.scan(connection, slot, &buffer, now_us);
+            let used = self.scan(connection, slot, &buffer, now);
             if used > 0 {
                 buffer.drain(..used);
-                connection.partial_since_us = now_us;
+                connection.partial_since_us = now.uptime_us;
             }
             if !buffer.is_empty() {
                 connection.partial = buffer;
             }
         }
+        // One read holds a few thousand frames at most.
+        let frames = (self.counters.frames - frames_before) as u32;
+        self.addresses
+            .take_frames(connection.address, frames, now.uptime_us);
     }
 
     /// Drops the first byte of a frame that never became complete, and what follows from that.
@@ -174,13 +237,13 @@ impl Intake {
         &mut self,
         connection: &mut Connection,
         slot: usize,
-        now_us: i64,
+        now: Moment,
     ) {
         let mut buffer = mem::take(&mut connection.partial);
         self.reject(connection, Rejection::Stale, 1);
-        let used = 1 + self.scan(connection, slot, &buffer[1..], now_us);
+        let used = 1 + self.scan(connection, slot, &buffer[1..], now);
         buffer.drain(..used);
-        connection.partial_since_us = now_us;
+        connection.partial_since_us = now.uptime_us;
         connection.partial = buffer;
     }
 
@@ -190,13 +253,13 @@ impl Intake {
         connection: &mut Connection,
         slot: usize,
         bytes: &[u8],
-        now_us: i64,
+        now: Moment,
     ) -> usize {
         let mut done = 0;
         while done < bytes.len() {
             match frame::step(&bytes[done..]) {
                 Step::Frame { frame, used } => {
-                    self.frame(connection, slot, &frame, now_us);
+                    self.frame(connection, slot, &frame, now);
                     done += used;
                 }
                 Step::Skip { reason, used } => {
@@ -222,11 +285,18 @@ impl Intake {
         }
     }
 
-    fn frame(&mut self, connection: &mut Connection, slot: usize, frame: &Frame<'_>, now_us: i64) {
+    fn frame(&mut self, connection: &mut Connection, slot: usize, frame: &Frame<'_>, now: Moment) {
         self.counters.frames += 1;
+        let logger_sn = frame.logger_sn();
+        if !self.registry.admits(logger_sn, now.unix_us) {
+            self.counters.refused_frames += 1;
+            return;
+        }
         connection.frames = connection.frames.saturating_add(1);
-        connection.logger_sn = Some(frame.logger_sn());
+        connection.heard_at_us = now.uptime_us;
         connection.protocol = frame.protocol().as_str();
+        self.loggers.take_frame(logger_sn, now.uptime_us);
+        self.identify(connection, slot, logger_sn);
         let reply = match frame {
             Frame::V5(frame) => Reply::to(frame),
             Frame::V4(_) => None,
@@ -234,7 +304,7 @@ impl Intake {
         match message::classify(frame) {
             Message::Data => {
                 self.counters.frames_data += 1;
-                self.stage_data(frame, connection.source.as_ref(), now_us);
+                self.stage_data(frame, connection.source.as_ref(), now);
                 if let Some(reply) = reply {
                     let generation = connection.generation;
                     self.staged.count += 1;
@@ -242,6 +312,7 @@ impl Intake {
                         slot,
                         generation,
                         reply,
+                        read_at_us: now.uptime_us,
                     });
                 }
                 return;
@@ -250,7 +321,7 @@ impl Intake {
                 self.counters.frames_session += 1;
                 let source = connection.source.as_deref().map(str::to_owned);
                 self.stage_session(SessionRow {
-                    at_us: now_us,
+                    at_us: now.unix_us,
                     event: event.kind.as_str().to_owned(),
                     logger_sn: frame.logger_sn(),
                     protocol: frame.protocol().as_str().to_owned(),
@@ -271,14 +342,33 @@ impl Intake {
         }
         // No measurement is at stake: the stick need not wait for the disk.
         if let Some(reply) = reply {
-            let clock = self.clock(now_us);
+            let clock = self.clock(now.unix_us);
             connection.queue(&reply.encode(clock.unix_s, clock.offset_minutes));
             self.counters.answers += 1;
         }
     }
 
-    fn stage_data(&mut self, frame: &Frame<'_>, source: Option<&Arc<str>>, now_us: i64) {
-        if self.is_resend(frame, now_us) {
+    /// Notes for whom the connection speaks; behind a proxy that may change.
+    fn identify(&mut self, connection: &mut Connection, slot: usize, logger_sn: u32) {
+        if connection.logger_sn == Some(logger_sn) {
+            return;
+        }
+        if let Some(earlier) = connection.logger_sn.replace(logger_sn) {
+            self.loggers.leave(earlier, slot);
+        }
+        self.replaced.extend(self.loggers.join(logger_sn, slot));
+    }
+
+    /// Gives back what a closed connection held.
+    pub(crate) fn release(&mut self, connection: &Connection, slot: usize) {
+        self.addresses.leave(connection.address);
+        if let Some(logger_sn) = connection.logger_sn {
+            self.loggers.leave(logger_sn, slot);
+        }
+    }
+
+    fn stage_data(&mut self, frame: &Frame<'_>, source: Option<&Arc<str>>, now: Moment) {
+        if self.is_resend(frame, now.uptime_us) {
             self.counters.resends += 1;
             return;
         }
@@ -286,9 +376,9 @@ impl Intake {
         self.staged.count += 1;
         push_record(
             &mut self.staged.records,
-            &data_record(frame.raw(), source.map(AsRef::as_ref), now_us),
+            &data_record(frame.raw(), source.map(AsRef::as_ref), now.unix_us),
         );
-        match self.row(frame, source, now_us) {
+        match self.row(frame, source, now.unix_us) {
             Row::Reading(row) => self.staged.readings.push(row),
             Row::Quarantine(row) => {
                 self.counters.quarantined += 1;
@@ -297,11 +387,11 @@ impl Intake {
         }
     }
 
-    fn is_resend(&mut self, frame: &Frame<'_>, received_at_us: i64) -> bool {
+    fn is_resend(&mut self, frame: &Frame<'_>, uptime_us: i64) -> bool {
         let timed = frame.protocol() == Protocol::V5;
         reading::resend_key(frame).is_some_and(|key| {
             self.resends
-                .is_resend(frame.logger_sn(), key, timed, received_at_us)
+                .is_resend(frame.logger_sn(), key, timed, uptime_us)
         })
     }
 
@@ -329,19 +419,20 @@ impl Intake {
         }
     }
 
-    fn stage_session(&mut self, row: SessionRow) {
+    fn stage_session(&mut self, mut row: SessionRow) {
+        row.claimed = self.registry.claimed(row.logger_sn);
         push_record(&mut self.staged.records, &session_record(&row));
         self.staged.count += 1;
         self.staged.sessions.push(row);
     }
 
-    pub(crate) fn note_close(&mut self, connection: &Connection, reason: &str, now_us: i64) {
+    pub(crate) fn note_close(&mut self, connection: &Connection, reason: &str, unix_us: i64) {
         // Scanners that never sent a frame have no serial and leave no row.
         let Some(logger_sn) = connection.logger_sn else {
             return;
         };
         self.stage_session(SessionRow {
-            at_us: now_us,
+            at_us: unix_us,
             event: "close".to_owned(),
             logger_sn,
             protocol: connection.protocol.to_owned(),
@@ -359,6 +450,7 @@ impl Intake {
         journal: &mut Journal,
         committed: u64,
         current: &mut Rows,
+        now: Moment,
     ) -> io::Result<VecDeque<Batch>> {
         let mut batches = VecDeque::new();
         let mut dates = Vec::new();
@@ -369,8 +461,9 @@ impl Intake {
             let mut last_us = i64::MIN;
             for body in records.by_ref() {
                 if let Some(record) = Record::parse(body) {
-                    last_us = last_us.max(record.received_at_us());
-                    self.replay(record, number > committed, &mut staged);
+                    let at_us = now.uptime_of(record.received_at_us());
+                    last_us = last_us.max(at_us);
+                    self.replay(record, at_us, number > committed, &mut staged);
                 }
             }
             self.counters.journal_torn_bytes += records.torn_bytes() as u64;
@@ -388,7 +481,7 @@ impl Intake {
         Ok(batches)
     }
 
-    fn replay(&mut self, record: Record<'_>, wanted: bool, staged: &mut Staged) {
+    fn replay(&mut self, record: Record<'_>, at_us: i64, wanted: bool, staged: &mut Staged) {
         match record {
             Record::Session(row) if wanted => {
                 self.counters.replayed += 1;
@@ -403,7 +496,7 @@ impl Intake {
                 let Step::Frame { frame, .. } = frame::step(frame) else {
                     return;
                 };
-                if self.is_resend(&frame, received_at_us) || !wanted {
+                if self.is_resend(&frame, at_us) || !wanted {
                     return;
                 }
                 self.counters.replayed += 1;

@@ -215,7 +215,8 @@ impl Journal {
         }))
     }
 
-    /// Writes whole records and returns when they are durable. After an error nothing is known of
+    /// Writes whole records and returns when they are durable; `now_us` is on a clock that does not
+    /// jump. After an error nothing is known of
     /// the page cache, so the segment is left as it is and the next call starts a fresh one.
     pub fn append(&mut self, records: &[u8], now_us: i64) -> io::Result<()> {
         if self
@@ -369,14 +370,20 @@ pub fn prepare_spare(directory: &Path, bytes: usize) -> io::Result<()> {
         return Ok(());
     }
     let building = directory.join("spare.tmp");
-    let mut file = File::create(&building)?;
-    let mut left = bytes;
-    while left > 0 {
-        let chunk = left.min(ZEROS.len());
-        file.write_all(&ZEROS[..chunk])?;
-        left -= chunk;
+    let built = File::create(&building).and_then(|mut file| {
+        let mut left = bytes;
+        while left > 0 {
+            let chunk = left.min(ZEROS.len());
+            file.write_all(&ZEROS[..chunk])?;
+            left -= chunk;
+        }
+        file.sync_all()
+    });
+    if let Err(error) = built {
+        // Half a segment of zeros must not take the last of a full disk from everybody else.
+        let _removed = fs::remove_file(&building);
+        return Err(error);
     }
-    file.sync_all()?;
     fs::rename(&building, &spare)?;
     sync_directory(directory)
 }

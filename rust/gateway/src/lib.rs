@@ -2,27 +2,35 @@
 //!
 //! Layout, in the direction the data flows:
 //! - [`privacy`]: peer address → anonymised `source`, at accept
-//! - `sockets`, `connection`: the epoll set, accept, read, send; one stick's half-read frame
+//! - `sockets`, `connection`, [`tls`]: the epoll set, accept, read, send; one stick's half-read frame
+//! - `limits`, [`registry`]: how much one peer may take, and who may send at all
 //! - `intake`: frames → staged rows, journal records and answers
 //! - [`resend`]: which data frames were seen before
 //! - [`journal`]: append-only segments; what is here survives a power cut
 //! - `record`: what one journal record holds
 //! - [`batch`]: rows of readings, sessions and quarantine as Arrow record batches
 //!
+//! - [`counters`], [`latency`]: what was seen, and how long answers took
 //! - [`gateway`]: all of it behind one value, and who may hold which lock
 //!
-//! Nothing here knows Python. The clock is read by the caller and passed in.
+//! Nothing here knows Python. The clocks are read by the caller and passed in ([`clock`]).
 #![forbid(unsafe_code)]
 
 pub mod batch;
+pub mod clock;
 mod connection;
 pub mod counters;
 pub mod gateway;
 mod intake;
 pub mod journal;
+pub mod latency;
+mod limits;
 pub mod privacy;
 mod record;
+pub mod registry;
 pub mod resend;
 mod sockets;
+pub mod tls;
 
+pub use clock::Moment;
 pub use gateway::{Gateway, GatewayError, Limits, Settings};

@@ -47,27 +47,21 @@ impl Resends {
 
     /// Whether the frame repeats a recent one of its logger; if not, it is remembered.
     /// `timed`: the frame carries a time of its own, so equal bytes are always one measurement.
-    pub fn is_resend(
-        &mut self,
-        logger_sn: u32,
-        key: &[u8],
-        timed: bool,
-        received_at_us: i64,
-    ) -> bool {
-        self.forget_old(received_at_us);
+    /// `at_us` is when it came, on a clock that does not jump.
+    pub fn is_resend(&mut self, logger_sn: u32, key: &[u8], timed: bool, at_us: i64) -> bool {
+        self.forget_old(at_us);
         let key = xxh3_64_with_seed(key, self.seed ^ u64::from(logger_sn));
         let seen_us = self.current.get(&key).or_else(|| self.previous.get(&key));
         let resent = seen_us.is_some_and(|seen_us| {
-            timed || received_at_us.saturating_sub(*seen_us).saturating_abs() <= UNTIMED_WINDOW_US
+            timed || at_us.saturating_sub(*seen_us).saturating_abs() <= UNTIMED_WINDOW_US
         });
         if !resent {
-            self.current.insert(key, received_at_us);
+            self.current.insert(key, at_us);
         }
         resent
     }
 
     fn forget_old(&mut self, now_us: i64) {
-        // A clock set back leaves the generation as it is until it is full or time has caught up.
         let is_old = now_us.saturating_sub(self.started_us) > MEMORY_US;
         if is_old || self.current.len() >= self.generation_frames {
             self.previous = mem::take(&mut self.current);

@@ -1,109 +1,18 @@
 //! The gateway over real loopback sockets, with the clock in the test's hand.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+mod common;
+
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arrow_array::{Array, RecordBatch, StringArray};
-use autarco_gateway::privacy::AddressMode;
-use autarco_gateway::{Gateway, Limits, Settings};
+use autarco_gateway::{Limits, Settings};
 use autarco_protocol::{v4, v5};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-const SECOND_US: i64 = 1_000_000;
-/// 2026-06-01 12:00:00 UTC.
-const NOON_US: i64 = 1_780_315_200 * SECOND_US;
-const LOGGER_SN: u32 = 4_012_345_678;
-const ACK_BYTES: usize = 23;
-
-fn settings(journal: &Path) -> Settings {
-    Settings {
-        listen: "127.0.0.1:0".parse().unwrap(),
-        journal: journal.to_owned(),
-        segment_bytes: 256 * 1024,
-        committed: 0,
-        time_zone: "Europe/London".to_owned(),
-        oldest_reading_us: 1_420_070_400 * SECOND_US,
-        ahead_max_us: 600 * SECOND_US,
-        address_mode: AddressMode::Truncate,
-        address_key: Vec::new(),
-        seed: 1,
-        limits: Limits {
-            connections_max: 4,
-            idle_timeout_us: 900 * SECOND_US,
-            partial_frame_us: 30 * SECOND_US,
-            noise_bytes_max: 1000,
-            staged_bytes_max: 64 * 1024 * 1024,
-        },
-    }
-}
-
-fn open(journal: &Path) -> Gateway {
-    Gateway::open(&settings(journal)).unwrap()
-}
-
-fn connect(gateway: &Gateway) -> TcpStream {
-    let stream = TcpStream::connect(gateway.address()).unwrap();
-    stream.set_nonblocking(true).unwrap();
-    stream.set_nodelay(true).unwrap();
-    stream
-}
-
-/// Turns until the condition holds; loopback needs a moment to deliver.
-fn turn_until(gateway: &Gateway, now_us: i64, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        gateway.turn(now_us).unwrap();
-        if condition() {
-            return;
-        }
-        assert!(
-            Instant::now() < deadline,
-            "nothing came of it: {:?}",
-            gateway.counters()
-        );
-        std::thread::sleep(Duration::from_micros(50));
-    }
-}
-
-fn received(stream: &mut TcpStream) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut buffer = [0; 4096];
-    loop {
-        match stream.read(&mut buffer) {
-            Ok(0) => return bytes,
-            Ok(count) => bytes.extend_from_slice(&buffer[..count]),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return bytes,
-            Err(error) => panic!("{error}"),
-        }
-    }
-}
-
-fn is_closed(stream: &mut TcpStream) -> bool {
-    match stream.read(&mut [0; 64]) {
-        Ok(0) => true,
-        Ok(_) => false,
-        Err(error) => error.kind() != ErrorKind::WouldBlock,
-    }
-}
-
-/// A live 0x0507 record that differs by `number`.
-fn data_frame(number: u32) -> Vec<u8> {
-    let mut payload = vec![0; 233];
-    payload[0] = 1;
-    payload[1..3].copy_from_slice(&0x0507_u16.to_le_bytes());
-    payload[3..7].copy_from_slice(&number.to_le_bytes());
-    let offset = (NOON_US / SECOND_US) as u32 - 1_000_000;
-    payload[11..15].copy_from_slice(&offset.to_le_bytes());
-    payload[21..37].copy_from_slice(b"TEST0001        ");
-    v5::encode(v5::DATA, 3, number as u8, LOGGER_SN, &payload)
-}
-
-fn readings(gateway: &Gateway) -> usize {
-    gateway.seal().map_or(0, |batch| batch.readings.num_rows())
-}
+use common::*;
 
 fn text_column<'a>(batch: &'a RecordBatch, name: &str) -> &'a StringArray {
     batch
@@ -122,12 +31,12 @@ fn a_data_frame_is_answered_only_when_it_is_on_disk() {
     stick.write_all(&data_frame(1)).unwrap();
     turn_until(&gateway, NOON_US, || gateway.counters().staged == 1);
     for _ in 0..20 {
-        gateway.turn(NOON_US).unwrap();
+        gateway.turn(at(NOON_US)).unwrap();
         std::thread::sleep(Duration::from_millis(1));
     }
     assert_eq!(received(&mut stick), b"", "answered before the commit");
     assert_eq!(
-        gateway.commit(NOON_US).unwrap(),
+        gateway.commit(at(NOON_US)).unwrap(),
         2,
         "one record and one answer"
     );
@@ -170,8 +79,8 @@ fn data_that_wants_no_answer_is_stored_and_gets_none() {
     frame[end - 2] = v5::checksum(&frame[1..end - 2]);
     stick.write_all(&frame).unwrap();
     turn_until(&gateway, NOON_US, || gateway.counters().staged == 1);
-    gateway.commit(NOON_US).unwrap();
-    gateway.turn(NOON_US).unwrap();
+    gateway.commit(at(NOON_US)).unwrap();
+    gateway.turn(at(NOON_US)).unwrap();
     assert_eq!(received(&mut stick), b"");
     assert_eq!(readings(&gateway), 1);
 }
@@ -185,7 +94,7 @@ fn a_resend_is_answered_and_not_stored_again() {
         .write_all(&[data_frame(1), data_frame(1), data_frame(2)].concat())
         .unwrap();
     turn_until(&gateway, NOON_US, || gateway.counters().frames == 3);
-    gateway.commit(NOON_US).unwrap();
+    gateway.commit(at(NOON_US)).unwrap();
     let mut answers = Vec::new();
     turn_until(&gateway, NOON_US, || {
         answers.extend(received(&mut stick));
@@ -204,7 +113,7 @@ fn what_was_not_sealed_comes_back_and_resends_are_still_known() {
         .write_all(&[data_frame(1), data_frame(2)].concat())
         .unwrap();
     turn_until(&gateway, NOON_US, || gateway.counters().staged == 2);
-    gateway.commit(NOON_US).unwrap();
+    gateway.commit(at(NOON_US)).unwrap();
     stick.write_all(&data_frame(3)).unwrap();
     turn_until(&gateway, NOON_US, || gateway.counters().staged == 3);
     drop(gateway); // as if killed: the third was never committed
@@ -218,7 +127,7 @@ fn what_was_not_sealed_comes_back_and_resends_are_still_known() {
         .write_all(&[data_frame(2), data_frame(3)].concat())
         .unwrap();
     turn_until(&gateway, NOON_US, || gateway.counters().frames == 2);
-    gateway.commit(NOON_US).unwrap();
+    gateway.commit(at(NOON_US)).unwrap();
     assert_eq!(gateway.counters().resends, 1);
     let batch = gateway.seal().unwrap();
     assert_eq!((batch.version, batch.readings.num_rows()), (2, 1));
@@ -231,21 +140,22 @@ fn committed_segments_do_not_come_back_but_teach_resends() {
     let mut stick = connect(&gateway);
     stick.write_all(&data_frame(1)).unwrap();
     turn_until(&gateway, NOON_US, || gateway.counters().staged == 1);
-    gateway.commit(NOON_US).unwrap();
+    gateway.commit(at(NOON_US)).unwrap();
     let version = gateway.seal().unwrap().version;
-    gateway.retire(version, NOON_US).unwrap();
+    gateway.retire(version, at(NOON_US)).unwrap();
     drop(gateway);
-    let gateway = Gateway::open(&Settings {
+    let gateway = open_with(&Settings {
         committed: version,
         ..settings(directory.path())
-    })
-    .unwrap();
+    });
     assert!(gateway.seal().is_none());
     let mut stick = connect(&gateway);
     stick.write_all(&data_frame(1)).unwrap();
     turn_until(&gateway, NOON_US, || gateway.counters().resends == 1);
     // Later than any stick repeats itself, the segment goes.
-    gateway.retire(version, NOON_US + 3600 * SECOND_US).unwrap();
+    gateway
+        .retire(version, at(NOON_US + 3600 * SECOND_US))
+        .unwrap();
     let segments = std::fs::read_dir(directory.path()).unwrap().flatten();
     assert!(
         segments
@@ -263,14 +173,14 @@ fn without_a_journal_nothing_is_answered_and_nothing_is_lost() {
     std::fs::remove_dir_all(&journal).unwrap();
     stick.write_all(&data_frame(1)).unwrap();
     turn_until(&gateway, NOON_US, || gateway.counters().staged == 1);
-    assert!(gateway.commit(NOON_US).is_err());
-    gateway.turn(NOON_US).unwrap();
+    assert!(gateway.commit(at(NOON_US)).is_err());
+    gateway.turn(at(NOON_US)).unwrap();
     assert_eq!(received(&mut stick), b"");
     assert_eq!(gateway.counters().commit_errors, 1);
     std::fs::create_dir(&journal).unwrap();
     stick.write_all(&data_frame(2)).unwrap();
     turn_until(&gateway, NOON_US, || gateway.counters().staged == 2);
-    gateway.commit(NOON_US).unwrap();
+    gateway.commit(at(NOON_US)).unwrap();
     let mut answers = Vec::new();
     turn_until(&gateway, NOON_US, || {
         answers.extend(received(&mut stick));
@@ -286,11 +196,10 @@ fn reading_pauses_while_too_much_waits_for_the_disk() {
         staged_bytes_max: 500,
         ..settings(directory.path()).limits
     };
-    let gateway = Gateway::open(&Settings {
+    let gateway = open_with(&Settings {
         limits,
         ..settings(directory.path())
-    })
-    .unwrap();
+    });
     let mut stick = connect(&gateway);
     stick
         .write_all(&[data_frame(1), data_frame(2), data_frame(3)].concat())
@@ -298,9 +207,9 @@ fn reading_pauses_while_too_much_waits_for_the_disk() {
     turn_until(&gateway, NOON_US, || gateway.counters().staged == 3);
     stick.write_all(&data_frame(4)).unwrap();
     turn_until(&gateway, NOON_US, || gateway.counters().paused > 0);
-    assert!(gateway.turn(NOON_US).unwrap().deferred);
+    assert!(gateway.turn(at(NOON_US)).unwrap().deferred);
     assert_eq!(gateway.counters().staged, 3);
-    gateway.commit(NOON_US).unwrap();
+    gateway.commit(at(NOON_US)).unwrap();
     turn_until(&gateway, NOON_US, || gateway.counters().staged == 4);
 }
 
@@ -314,17 +223,17 @@ fn silent_connections_and_stale_partial_frames_end() {
         .write_all(&[0xA5, 0x17, 0x00, 0x10, 0x45, 0x03, 0x00, 0x39, 0x05])
         .unwrap();
     turn_until(&gateway, NOON_US, || gateway.counters().bytes_in == 9);
-    gateway.sweep(NOON_US + 29 * SECOND_US);
+    gateway.sweep(at(NOON_US + 29 * SECOND_US));
     assert_eq!(gateway.counters().rejected_stale, 0);
-    gateway.sweep(NOON_US + 31 * SECOND_US);
+    gateway.sweep(at(NOON_US + 31 * SECOND_US));
     assert_eq!(gateway.counters().rejected_stale, 1);
     stick.write_all(&data_frame(1)).unwrap();
     turn_until(&gateway, NOON_US + 32 * SECOND_US, || {
         gateway.counters().staged == 1
     });
-    gateway.sweep(NOON_US + (32 + 899) * SECOND_US);
+    gateway.sweep(at(NOON_US + (32 + 899) * SECOND_US));
     assert_eq!(gateway.counters().connections, 1);
-    gateway.sweep(NOON_US + (32 + 901) * SECOND_US);
+    gateway.sweep(at(NOON_US + (32 + 901) * SECOND_US));
     assert_eq!(
         (
             gateway.counters().connections,
@@ -368,8 +277,8 @@ fn a_stick_that_sends_and_hangs_up_leaves_its_reading_and_its_sessions() {
     turn_until(&gateway, NOON_US, || {
         gateway.counters().accepted == 1 && gateway.counters().connections == 0
     });
-    gateway.commit(NOON_US).unwrap();
-    gateway.turn(NOON_US).unwrap();
+    gateway.commit(at(NOON_US)).unwrap();
+    gateway.turn(at(NOON_US)).unwrap();
     assert_eq!(gateway.counters().answers_orphaned, 1);
     let batch = gateway.seal().unwrap();
     assert_eq!(batch.readings.num_rows(), 1);
@@ -392,7 +301,7 @@ fn an_unknown_sensor_type_is_answered_and_kept_raw() {
     let frame = v5::encode(v5::DATA, 1, 1, LOGGER_SN, &[1, 0x01, 0xDD, 9, 9]);
     stick.write_all(&frame).unwrap();
     turn_until(&gateway, NOON_US, || gateway.counters().quarantined == 1);
-    gateway.commit(NOON_US).unwrap();
+    gateway.commit(at(NOON_US)).unwrap();
     let mut answer = Vec::new();
     turn_until(&gateway, NOON_US, || {
         answer.extend(received(&mut stick));
@@ -415,8 +324,8 @@ fn no_file_holds_the_raw_address() {
         .write_all(&[data_frame(1), v5::encode(v5::HANDSHAKE, 0, 1, 7, &[0; 86])].concat())
         .unwrap();
     turn_until(&gateway, NOON_US, || gateway.counters().frames == 2);
-    gateway.close_all(NOON_US);
-    gateway.commit(NOON_US).unwrap();
+    gateway.close_all(at(NOON_US));
+    gateway.commit(at(NOON_US)).unwrap();
     let batch = gateway.seal().unwrap();
     for entry in std::fs::read_dir(directory.path()).unwrap().flatten() {
         let bytes = std::fs::read(entry.path()).unwrap();
@@ -463,14 +372,14 @@ fn play(segments: &[&[u8]], directory: &Path) -> (RecordBatch, u64) {
     let mut answered = 0;
     for segment in segments {
         stick.write_all(segment).unwrap();
-        gateway.turn(NOON_US).unwrap();
+        gateway.turn(at(NOON_US)).unwrap();
         answered += received(&mut stick).len();
     }
     let sent: usize = segments.iter().map(|segment| segment.len()).sum();
     turn_until(&gateway, NOON_US, || {
         gateway.counters().bytes_in == sent as u64
     });
-    gateway.commit(NOON_US).unwrap();
+    gateway.commit(at(NOON_US)).unwrap();
     let frames = gateway.counters().frames;
     turn_until(&gateway, NOON_US, || {
         answered += received(&mut stick).len();

@@ -1,0 +1,67 @@
+"""Which loggers does the operator know, and when did that list change?
+
+The registry is a text file that the portal or a person replaces as a whole: one logger serial
+number per line, `#` starts a comment. What follows from it is decided in Rust (`registry.rs`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LOGGER_SN_MAX = 2**32 - 1
+"""Serial numbers have 32 bits on the wire."""
+
+BYTES_MAX = 64 * 1024 * 1024
+"""Some five million loggers; a larger file is not a registry."""
+
+
+class RegistryError(ValueError):
+    """The file is no list of serial numbers; the message is one sentence."""
+
+
+class Signature(msgspec.Struct, frozen=True):
+    """Tells a file from the one that stood there before."""
+
+    inode: int
+    bytes: int
+    modified_ns: int
+
+
+def signature(path: Path) -> Signature | None:
+    """Looks at a file; None when there is none. Raises OSError."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return Signature(status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def load(path: Path) -> list[int]:
+    """Reads the listed logger serial numbers; raises RegistryError or OSError."""
+    if path.stat().st_size > BYTES_MAX:
+        raise RegistryError(f"{path}: larger than {BYTES_MAX} bytes")
+    try:
+        return parse(path.read_text(encoding="ascii"))
+    except UnicodeDecodeError as error:
+        raise RegistryError(f"{path}: not plain text") from error
+    except RegistryError as error:
+        raise RegistryError(f"{path}, {error}") from error
+
+
+def parse(text: str) -> list[int]:
+    """Returns the serial numbers in a text; raises RegistryError."""
+    loggers = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        word = line.partition("#")[0].strip()
+        if not word:
+            continue
+        # Longer texts are no serial number, and converting them may take long.
+        if not word.isdigit() or len(word) > 10 or int(word) > LOGGER_SN_MAX:
+            raise RegistryError(f"line {number}: not a logger serial number: {word[:40]!r}")
+        loggers.append(int(word))
+    return loggers
