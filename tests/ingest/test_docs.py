@@ -60,8 +60,7 @@ def test_settings_document_lists_every_setting_with_its_default_and_a_reason() -
     documented = table_rows((DOCS / "settings.md").read_text(encoding="utf-8"))
 
     assert {row[0]: row[1] for row in documented} == {
-        f"`{name}`": "none" if default is None else f"`{default}`"
-        for name, default in defaults(settings.Settings())
+        f"`{name}`": as_in_toml(default) for name, default in defaults(settings.Settings())
     }
     for name, _, allowed, reason in documented:
         assert allowed, name
@@ -71,6 +70,14 @@ def test_settings_document_lists_every_setting_with_its_default_and_a_reason() -
 def test_every_setting_describes_itself() -> None:
     for name, description in descriptions(settings.Settings):
         assert description.endswith("."), name
+
+
+def as_in_toml(value: Any) -> str:
+    if value is None:
+        return "none"
+    if value == "":
+        return "empty"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 def defaults(struct: msgspec.Struct, prefix: str = "") -> list[tuple[str, Any]]:
