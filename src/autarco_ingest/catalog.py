@@ -40,6 +40,10 @@ _READING_STATEMENTS = frozenset(
 )
 
 
+ATTACH_ATTEMPTS = 20
+"""The catalog is replaced every few seconds at most; each attempt takes a millisecond."""
+
+
 class CatalogError(Exception):
     """The question cannot be answered; the message is for the person who asked."""
 
@@ -182,6 +186,23 @@ def _column_comment(column: schema.Column) -> str:
 
 
 def _attach(connection: duckdb.DuckDBPyConnection, catalog: Path) -> None:
+    # DuckDB opens the file twice, for its header and for its blocks. When it is replaced in between,
+    # the two do not belong together.
+    for attempt in range(1, ATTACH_ATTEMPTS + 1):
+        before = catalog.stat().st_ino
+        try:
+            _attach_once(connection, catalog)
+        except CatalogError:
+            if catalog.stat().st_ino == before or attempt == ATTACH_ATTEMPTS:
+                raise
+        else:
+            if catalog.stat().st_ino == before or attempt == ATTACH_ATTEMPTS:
+                break
+            connection.execute("DETACH catalog")
+    connection.execute("USE catalog")
+
+
+def _attach_once(connection: duckdb.DuckDBPyConnection, catalog: Path) -> None:
     # Attached, not opened: DuckDB keeps one instance per opened path and process, and would go on
     # answering from a catalog that was replaced meanwhile.
     try:
@@ -192,7 +213,6 @@ def _attach(connection: duckdb.DuckDBPyConnection, catalog: Path) -> None:
         _attach_copy(connection, catalog)
     except duckdb.Error as error:
         raise CatalogError(f"cannot open {catalog}: {error}") from error
-    connection.execute("USE catalog")
 
 
 def _attach_copy(connection: duckdb.DuckDBPyConnection, catalog: Path) -> None:
