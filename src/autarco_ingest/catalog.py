@@ -186,8 +186,8 @@ def _column_comment(column: schema.Column) -> str:
 
 
 def _attach(connection: duckdb.DuckDBPyConnection, catalog: Path) -> None:
-    # DuckDB opens the file twice, for its header and for its blocks. When it is replaced in between,
-    # the two do not belong together.
+    # DuckDB opens the file twice, for its header and for its blocks. When it is replaced in
+    # between, the two do not belong together.
     for attempt in range(1, ATTACH_ATTEMPTS + 1):
         before = catalog.stat().st_ino
         try:
