@@ -51,6 +51,7 @@ struct Limits {
     partial_frame_us: i64,
     noise_bytes_max: usize,
     unsent_bytes_max: usize,
+    unread_us: i64,
     staged_bytes_max: usize,
 }
 
@@ -68,6 +69,7 @@ impl From<Limits> for gateway::Limits {
             partial_frame_us: limits.partial_frame_us,
             noise_bytes_max: limits.noise_bytes_max,
             unsent_bytes_max: limits.unsent_bytes_max,
+            unread_us: limits.unread_us,
             staged_bytes_max: limits.staged_bytes_max,
         }
     }

@@ -42,6 +42,7 @@ class Limits(TypedDict):
     partial_frame_us: int
     noise_bytes_max: int
     unsent_bytes_max: int
+    unread_us: int
     staged_bytes_max: int
 
 @type_check_only

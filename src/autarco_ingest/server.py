@@ -216,6 +216,7 @@ def _open_gateway(
             "partial_frame_us": int(settings.partial_frame_s * MICROSECONDS),
             "noise_bytes_max": settings.noise_bytes_max,
             "unsent_bytes_max": settings.unsent_bytes_max,
+            "unread_us": int(settings.unread_s * MICROSECONDS),
             "staged_bytes_max": settings.staged_bytes_max,
         },
     )

@@ -185,6 +185,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     unsent_bytes_max: Annotated[
         int, Meta(ge=1_024, description="Answers left unread before a connection is closed.")
     ] = 16_384
+    unread_s: Annotated[
+        float, Meta(gt=0, description="A peer whose TCP takes no answer this long is given up.")
+    ] = 60.0
     stop_deadline_s: Annotated[
         float, Meta(gt=0, description="Longest time for flushing at stop.")
     ] = 30.0

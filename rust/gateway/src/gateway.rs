@@ -52,6 +52,8 @@ pub struct Limits {
     pub noise_bytes_max: usize,
     /// Answers that a stick may leave unread.
     pub unsent_bytes_max: usize,
+    /// Patience with answers that a stick's TCP does not take: it is gone, or never reads.
+    pub unread_us: i64,
     /// Bytes that wait for the journal; beyond, reading pauses.
     pub staged_bytes_max: usize,
 }

@@ -45,6 +45,7 @@ pub(crate) fn settings(journal: &Path) -> Settings {
             partial_frame_us: 30 * SECOND_US,
             noise_bytes_max: 1000,
             unsent_bytes_max: 16 * 1024,
+            unread_us: 60 * SECOND_US,
             staged_bytes_max: 64 * 1024 * 1024,
         },
     }
