@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+INVERTERS_MAX = 1_000_000
+"""Rows of the file, some 60 MB. Serial numbers are what peers claim: a flood of invented ones must
+not grow without end. Beyond, those not heard of for longest go; a real one is back in minutes."""
+
 _NEWEST_LAST: list[tuple[str, Literal["ascending"]]] = [
     ("inverter_sn", "ascending"),
     ("ts", "ascending"),
@@ -58,7 +62,8 @@ class Latest:
         Newest is the latest `ts`; of two samples of one instant, the one received later. Raises
         OSError; the rows are kept and the next merge writes them.
         """
-        merged = newest(pa.concat_tables([self._rows, schema.conform(schema.READINGS, readings)]))
+        known = pa.concat_tables([self._rows, schema.conform(schema.READINGS, readings)])
+        merged = bounded(newest(known), INVERTERS_MAX)
         if merged.equals(self._rows) and not self._unwritten:
             return False
         self._rows = merged
@@ -80,6 +85,8 @@ class Tail:
         """
         self._data = data
         self._grace_s = grace_s
+        for draft in data.tail_drafts():
+            draft.unlink(missing_ok=True)
         found = data.tail_files()
         self._number = max(found, default=0)
         self._superseded = dict.fromkeys(found.values(), now_s)
@@ -135,6 +142,15 @@ def newest(readings: pa.Table) -> pa.Table:
     return ordered.filter(pa.concat_arrays([is_last, pa.array([True])]))
 
 
+def bounded(readings: pa.Table, rows_max: int) -> pa.Table:
+    """Returns the rows received last, in the order they have, if there are too many."""
+    if readings.num_rows <= rows_max:
+        return readings
+    by_age = pc.sort_indices(readings, sort_keys=[("received_at", "descending")])
+    kept = by_age.slice(0, rows_max)
+    return readings.take(pc.take(kept, pc.array_sort_indices(kept)))
+
+
 def _load(path: Path) -> pa.Table | None:
     if not path.exists():
         return None
@@ -148,5 +164,10 @@ def _load(path: Path) -> pa.Table | None:
 
 def _write(rows: pa.Table, path: Path) -> None:
     draft = paths.draft(path)
-    pq.write_table(rows, draft, compression="zstd", compression_level=1, store_schema=False)
-    durable.replace(draft, path)
+    try:
+        pq.write_table(rows, draft, compression="zstd", compression_level=1, store_schema=False)
+        durable.replace(draft, path)
+    except (OSError, pa.ArrowException):
+        # On a full disk half a file would take the room that recovery needs.
+        draft.unlink(missing_ok=True)
+        raise

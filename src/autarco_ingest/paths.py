@@ -83,6 +83,10 @@ class DataDirectory(msgspec.Struct, frozen=True):
             for path in sorted(self.tail.glob(f"{_TAIL_PREFIX}*.parquet"))
         }
 
+    def tail_drafts(self) -> list[Path]:
+        """Lists what an interrupted write of a tail left behind."""
+        return sorted(self.tail.glob(draft(self.tail / f"{_TAIL_PREFIX}*.parquet").name))
+
     @property
     def catalog(self) -> Path:
         """The DuckDB database that people open."""

@@ -122,6 +122,10 @@ class Wire:
             answer += chunk
         return answer
 
+    def be_impatient(self, seconds: float) -> None:
+        """Waits so long for an answer from now on."""
+        self._socket.settimeout(seconds)
+
     def send(self, data: bytes) -> None:
         """Sends bytes that get no answer."""
         self._socket.sendall(data)

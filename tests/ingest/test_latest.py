@@ -162,6 +162,17 @@ class TestLatest:
         }
         assert found == expected
 
+    def test_too_many_inverters_keep_those_heard_of_last(self) -> None:
+        heard = rows.readings(
+            *(
+                rows.reading(inverter_sn=name, received_at=rows.NOON + seconds * SECOND)
+                for name, seconds in [("A", 3), ("B", 1), ("C", 4), ("D", 2)]
+            )
+        )
+
+        assert latest.bounded(heard, 2).column("inverter_sn").to_pylist() == ["A", "C"]
+        assert latest.bounded(heard, 4).equals(heard)
+
     def test_newest_of_nothing_is_nothing(self) -> None:
         assert latest.newest(schema.empty(schema.READINGS)).num_rows == 0
 
@@ -244,6 +255,26 @@ class TestTail:
 
         assert tail.current == before
 
+    def test_a_full_disk_and_a_killed_server_leave_no_half_file(
+        self, data: paths.DataDirectory, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tail = Tail(data, grace_s=GRACE_S, now_s=0.0)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(pq, "write_table", _half_a_file)
+            with pytest.raises(OSError, match="No space"):
+                tail.write([rows.samples(1)], now_s=1.0)
+        assert list(data.tail.iterdir()) == []
+
+        paths.draft(data.tail_file(7)).write_bytes(b"PAR1")
+        Tail(data, grace_s=GRACE_S, now_s=2.0)
+        assert list(data.tail.iterdir()) == []
+
 
 def _no_space(*_: object) -> None:
     raise OSError(28, "No space left on device")
+
+
+def _half_a_file(_: pa.Table, path: Path, **options: object) -> None:
+    path.write_bytes(b"PAR1")
+    _no_space(options)

@@ -268,6 +268,38 @@ def test_an_ill_lake_stops_no_acknowledgement_and_heals(
     assert count(data) == 3
 
 
+def test_too_many_rows_for_an_ill_lake_stop_the_acknowledgements_until_it_heals(
+    data: Path, log: Path, tmp_path: Path
+) -> None:
+    directory = DataDirectory.at(data)
+    options = {"flush_seconds": "0.3", "unflushed_rows_max": "1000"}
+    with running(data, log=log, **options) as server, Wire(server.port) as wire:
+        directory.lake.rename(tmp_path / "away")
+        directory.lake.write_text("not a directory")
+        acknowledged = 0
+
+        def is_held() -> bool:
+            nonlocal acknowledged
+            for _ in range(100):
+                wire.send(data_frame(acknowledged))
+                try:
+                    wire.receive()
+                except TimeoutError:
+                    return True
+                acknowledged += 1
+            return False
+
+        wire.be_impatient(2.0)
+        eventually("the server reads no more", is_held, seconds=60)
+        assert acknowledged >= 1000
+        directory.lake.unlink()
+        (tmp_path / "away").rename(directory.lake)
+        wire.be_impatient(20.0)
+        assert wire.receive()[4] == 0x12, "what waited is acknowledged"
+        assert server.stop() == 0
+    assert count(data) == acknowledged + 1
+
+
 def test_without_a_journal_nothing_is_acknowledged_until_it_is_back(
     data: Path, log: Path, tmp_path: Path
 ) -> None:
