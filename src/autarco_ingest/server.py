@@ -49,7 +49,7 @@ FLUSH_CHECK_SECONDS = 1.0
 """How often the number of waiting rows is looked at."""
 
 RETRY_SECONDS_FIRST = 0.5
-RETRY_SECONDS_MAX = 30.0
+RETRY_SECONDS_MAX = 10.0
 """Pause after a failed write; doubled up to the maximum while the disk stays ill."""
 
 RELOAD_SECONDS = 2.0

@@ -294,7 +294,7 @@ def test_too_many_rows_for_an_ill_lake_stop_the_acknowledgements_until_it_heals(
         assert acknowledged >= 1000
         directory.lake.unlink()
         (tmp_path / "away").rename(directory.lake)
-        wire.be_impatient(20.0)
+        wire.be_impatient(40.0)
         assert wire.receive()[4] == 0x12, "what waited is acknowledged"
         assert server.stop() == 0
     assert count(data) == acknowledged + 1
