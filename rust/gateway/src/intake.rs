@@ -496,7 +496,10 @@ impl Intake {
                 let Step::Frame { frame, .. } = frame::step(frame) else {
                     return;
                 };
-                if self.is_resend(&frame, at_us) || !wanted {
+                // A record was judged when it was written, on a clock that did not jump; judging it
+                // again by its date could drop what was acknowledged.
+                let _remembered = self.is_resend(&frame, at_us);
+                if !wanted {
                     return;
                 }
                 self.counters.replayed += 1;

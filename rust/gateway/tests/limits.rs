@@ -10,7 +10,7 @@ use std::path::Path;
 use arrow_array::{Array, BooleanArray};
 use autarco_gateway::registry::Policy;
 use autarco_gateway::{Gateway, Limits, Moment, Settings};
-use autarco_protocol::v5;
+use autarco_protocol::{v4, v5};
 
 use common::*;
 
@@ -211,6 +211,28 @@ fn a_clock_that_jumps_closes_nothing_and_forgets_no_frame() {
     let mut stick = connect(&gateway);
     stick.write_all(&data_frame(1)).unwrap();
     turn_until(&gateway, NOON_US, || gateway.counters().resends == 1);
+}
+
+#[test]
+fn rows_told_apart_before_a_restart_are_told_apart_after_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let gateway = limited(directory.path(), |_| {});
+    let mut stick = connect(&gateway);
+    let calm = v4::encode([0x51, 0xB0], LOGGER_SN, &[0x81; 61]);
+    // Untimed frames are one measurement within 30 s; the machine's clock is set back in between.
+    for (staged, unix_s, uptime_s) in [(1, 0, 0), (2, -3600, 31), (3, -3599, 62)] {
+        let now = Moment {
+            unix_us: NOON_US + unix_s * SECOND_US,
+            uptime_us: NOON_US + uptime_s * SECOND_US,
+        };
+        stick.write_all(&calm).unwrap();
+        turn_at_until(&gateway, now, || gateway.counters().staged == staged);
+        gateway.commit(now).unwrap();
+    }
+    drop((stick, gateway));
+    let gateway = limited(directory.path(), |_| {});
+    let batch = gateway.seal().unwrap();
+    assert_eq!(batch.readings.num_rows() + batch.quarantine.num_rows(), 3);
 }
 
 #[test]

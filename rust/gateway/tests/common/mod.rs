@@ -75,10 +75,14 @@ pub(crate) fn connect(gateway: &Gateway) -> TcpStream {
 }
 
 /// Turns until the condition holds; loopback needs a moment to deliver.
-pub(crate) fn turn_until(gateway: &Gateway, now_us: i64, mut condition: impl FnMut() -> bool) {
+pub(crate) fn turn_until(gateway: &Gateway, now_us: i64, condition: impl FnMut() -> bool) {
+    turn_at_until(gateway, at(now_us), condition);
+}
+
+pub(crate) fn turn_at_until(gateway: &Gateway, now: Moment, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
-        gateway.turn(at(now_us)).unwrap();
+        gateway.turn(now).unwrap();
         if condition() {
             return;
         }
