@@ -32,6 +32,8 @@ STOP_DEADLINE_S = 30.0
 # Batches reach the table while the fleet still talks, as they do in real life, only faster.
 SERVER_ENVIRONMENT = {
     "AUTARCO_COMMIT_TICK_MS": "10",
+    # A server of the user's own may have the usual port.
+    "AUTARCO_HTTP_LISTEN": "",
     "AUTARCO_FLUSH_SECONDS": "3",
     "AUTARCO_LATEST_SECONDS": "1",
     "AUTARCO_TAIL_SECONDS": "1",

@@ -3,20 +3,60 @@
 Events are lower-case phrases with their values as fields: `log.info("batch committed", rows=12)`.
 They go to standard error: as coloured lines when a person watches, as one JSON object per line
 otherwise. What libraries report through the standard library's logging goes the same way.
+
+A warning or an error that comes again and again is shown once a minute; `repeated` then says how
+often it came in between.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+import time
 from typing import TYPE_CHECKING, TextIO
 
 import structlog
 
 if TYPE_CHECKING:
-    from structlog.typing import Processor
+    from collections.abc import Callable
+
+    from structlog.typing import EventDict, Processor, WrappedLogger
 
     from autarco_ingest.settings import LogSettings
+
+
+REPEAT_SECONDS = 60.0
+"""How often one and the same problem is worth a line."""
+
+PROBLEMS_MAX = 256
+"""Problems told apart; beyond, all are forgotten and shown anew."""
+
+
+class Repetition:
+    """Drops a warning or error that was shown less than a minute ago, and counts it.
+
+    Two are the same when event and `error` are.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """Remembers nothing yet; `clock` gives seconds and never goes back."""
+        self._clock = clock
+        self._shown: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def __call__(self, _: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        """Lets an event pass, with what was dropped before it, or raises DropEvent."""
+        if method not in ("warning", "error"):
+            return event
+        now_s = self._clock()
+        problem = (str(event.get("event")), str(event.get("error", "")))
+        shown_s, dropped = self._shown.get(problem, (-REPEAT_SECONDS, 0))
+        if now_s - shown_s < REPEAT_SECONDS:
+            self._shown[problem] = (shown_s, dropped + 1)
+            raise structlog.DropEvent
+        if len(self._shown) >= PROBLEMS_MAX:
+            self._shown.clear()
+        self._shown[problem] = (now_s, 0)
+        return {**event, "repeated": dropped} if dropped else event
 
 
 def configure(settings: LogSettings, *, stream: TextIO | None = None) -> None:
@@ -44,6 +84,7 @@ def configure(settings: LogSettings, *, stream: TextIO | None = None) -> None:
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
+            Repetition(time.monotonic),
             *shared,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],

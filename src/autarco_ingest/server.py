@@ -9,9 +9,11 @@ task below is one rhythm:
 - `_flush`: every `flush_seconds` or `flush_rows` → one batch into the lake, a new catalog
 - `_show_tail`, `_show_latest`: every few seconds → what views show beyond the table
 - `_rotate_address_key`: hourly → this month's key
+- `_look_around`: every ten seconds → room on the disks, descriptors
 - `_reload_files`: every two seconds → a new registry or certificate, the list of refused loggers
 
-Not here: what a frame means (Rust), what becomes of a batch (`storage`).
+Beside them `status_page` answers operators. Not here: what a frame means (Rust), what becomes of a
+batch (`storage`), what the server tells about itself (`status`).
 """
 
 from __future__ import annotations
@@ -29,9 +31,11 @@ from typing import TYPE_CHECKING, TypeVar
 import structlog
 import trio
 
-from autarco_ingest import _core, address_keys, descriptors
+from autarco_ingest import _core, address_keys, descriptors, status_page
+from autarco_ingest.health import Part
 from autarco_ingest.paths import DataDirectory
 from autarco_ingest.reload import Reload
+from autarco_ingest.status import Status
 from autarco_ingest.storage import Storage, StorageError
 
 if TYPE_CHECKING:
@@ -55,8 +59,14 @@ RETRY_SECONDS_MAX = 10.0
 RELOAD_SECONDS = 2.0
 """A new registry or certificate is in force at most this late."""
 
+LOOK_AROUND_SECONDS = 10.0
+"""A disk that fills up is seen at most this late."""
+
 CLOCK_JUMP_SECONDS = 10.0
 """NTP moves a clock slowly; a step larger than this is worth a line in the log."""
+
+CLOCK_PROBLEM_SECONDS = 3600.0
+"""How long a jump of the clock counts as a problem: nothing else tells whether it was mended."""
 
 KEY_CHECK_SECONDS = 3600.0
 """A new month's key is in use at most this late."""
@@ -161,10 +171,16 @@ async def serve(
         try:
             async with trio.open_nursery() as nursery:
                 await server.start(nursery)
+                http_address = None
+                if settings.http_endpoint is not None:
+                    http_address = await nursery.start(
+                        status_page.serve, *settings.http_endpoint, server.status.pages()
+                    )
                 log.info(
                     "serving",
                     address=gateway.address,
                     tls_address=gateway.tls_address,
+                    http_address=http_address,
                     data=str(directory.root),
                     connections_max=connections_max,
                 )
@@ -259,6 +275,13 @@ class _Server:
         # Sealed batches that are not in the lake yet, oldest first: more than one only after a
         # crash or while the lake's disk is ill.
         self._sealed: deque[_core.Batch] = deque()
+        self.status = Status(
+            directory,
+            gateway,
+            lambda: tuple(self._sealed),
+            disk_free_warn_bytes=settings.disk_free_warn_bytes,
+        )
+        self._health = self.status.health
         # The tail shows exactly the rows that the table does not have, so nobody may commit while
         # it is being written.
         self._showing = trio.Lock()
@@ -283,6 +306,7 @@ class _Server:
         ):
             nursery.start_soon(task)
         nursery.start_soon(self._every, RELOAD_SECONDS, self._reload_files)
+        nursery.start_soon(self._every, LOOK_AROUND_SECONDS, self._look_around)
         nursery.start_soon(self._every, self._settings.tail_seconds, self._show_tail)
         nursery.start_soon(self._every, self._settings.latest_seconds, self._show_latest)
 
@@ -326,18 +350,21 @@ class _Server:
             except OSError as error:
                 # Nothing is acknowledged, nothing is dropped: sticks keep what they have.
                 log.error("journal cannot be written, not acknowledging", error=str(error))
+                self._health.fail(Part.JOURNAL, str(error))
                 self._staged.set()
                 await trio.sleep(retry_s)
                 retry_s = min(retry_s * 2, RETRY_SECONDS_MAX)
                 continue
             if retry_s > RETRY_SECONDS_FIRST:
                 log.info("journal can be written again")
+                self._health.recover(Part.JOURNAL)
                 retry_s = RETRY_SECONDS_FIRST
             if self._gateway.turn().staged:
                 self._staged.set()
 
     async def _sweep(self) -> None:
         offset_s = time.time() - time.monotonic()
+        jumped_at = -CLOCK_PROBLEM_SECONDS
         while True:
             await trio.sleep(SWEEP_SECONDS)
             self._gateway.sweep()
@@ -347,11 +374,14 @@ class _Server:
             if abs(jump_s) > CLOCK_JUMP_SECONDS:
                 # Answers set the clocks of sticks, and those date the samples.
                 log.warning("the machine's clock jumped; check NTP", jump_s=round(jump_s))
+                self._health.fail(Part.CLOCK, f"jumped by {jump_s:+.0f} s")
+                jumped_at = trio.current_time()
+            elif trio.current_time() - jumped_at > CLOCK_PROBLEM_SECONDS:
+                self._health.recover(Part.CLOCK)
 
     async def _hold_when_full(self) -> None:
         """Stops reading while too many rows wait for the tables, and goes on when they are in."""
-        rows = await trio.to_thread.run_sync(self._gateway.rows)
-        rows += sum(batch.readings.num_rows for batch in self._sealed)
+        rows = await trio.to_thread.run_sync(self.status.waiting_rows)
         held = rows >= self._settings.unflushed_rows_max
         if held == self._held:
             return
@@ -359,11 +389,18 @@ class _Server:
         self._gateway.hold(held)
         if held:
             log.error("too many rows wait for the tables, not acknowledging", rows=rows)
+            self._health.fail(Part.MEMORY, f"{rows} rows wait for the tables")
         else:
             log.info("rows are in the tables, acknowledging again", rows=rows)
+            self._health.recover(Part.MEMORY)
 
     async def _reload_files(self) -> None:
         await trio.to_thread.run_sync(self._reload.check)
+        for part in (Part.REGISTRY, Part.TLS):
+            self._health.report(part, self._reload.problems.get(part))
+
+    async def _look_around(self) -> None:
+        await trio.to_thread.run_sync(self.status.look_around)
 
     async def _flush_regularly(self) -> None:
         retry_s = RETRY_SECONDS_FIRST
@@ -388,18 +425,23 @@ class _Server:
             if done and (batch := await self._in_journal_thread(self._gateway.seal)):
                 self._sealed.append(batch)
                 done = await self._commit_sealed()
+            if done:
+                self.status.note_flushed()
             await self._write_views()
         return done
 
     async def _commit_sealed(self) -> bool:
         while self._sealed:
             batch = self._sealed[0]
+            started = trio.current_time()
             try:
                 commit = await self._in_lake_thread(partial(self._storage.commit, batch))
             except StorageError as error:
                 log.error("lake cannot be written, the journal has it", error=str(error))
+                self.status.note_flush_failure(str(error))
                 return False
             self._sealed.popleft()
+            self.status.note_flush(commit, trio.current_time() - started)
             log.info(
                 "flushed",
                 version=batch.version,
@@ -432,6 +474,9 @@ class _Server:
             await self._in_lake_thread(write)
         except (StorageError, OSError) as error:
             log.error("views are out of date", error=str(error))
+            self._health.fail(Part.VIEWS, str(error))
+        else:
+            self._health.recover(Part.VIEWS)
 
     async def _show_latest(self) -> None:
         def write() -> None:
@@ -441,6 +486,9 @@ class _Server:
             await self._in_lake_thread(write)
         except OSError as error:
             log.error("latest readings are out of date", error=str(error))
+            self._health.fail(Part.LATEST, str(error))
+        else:
+            self._health.recover(Part.LATEST)
 
     async def _rotate_address_key(self) -> None:
         mode = self._settings.address.mode
@@ -450,8 +498,10 @@ class _Server:
                 key = _address_key(self._settings, self._directory)
             except (OSError, address_keys.AddressKeyError) as error:
                 log.error("address key cannot be renewed, the old one stays", error=str(error))
+                self._health.fail(Part.ADDRESS_KEY, str(error))
                 continue
             self._gateway.set_address_key(mode, key)
+            self._health.recover(Part.ADDRESS_KEY)
 
     async def _every(self, seconds: float, task: Callable[[], Awaitable[None]]) -> None:
         while True:

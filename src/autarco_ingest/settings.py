@@ -105,6 +105,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     reuse_port: Annotated[
         bool, Meta(description="Let several servers listen on the same port.")
     ] = False
+    http_listen: Annotated[
+        str,
+        Meta(description="Address and port of health and metrics; empty for none."),
+    ] = "127.0.0.1:10080"
     data: Annotated[Path, Meta(description="The data directory.")] = Path("data")
     time_zone: Annotated[
         str,
@@ -148,6 +152,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         float, Meta(ge=0, description="How long a replaced file stays for running queries.")
     ] = 900.0
 
+    disk_free_warn_bytes: Annotated[
+        int, Meta(ge=0, description="Less room than this on a disk of ours is a problem.")
+    ] = 1024 * 1024 * 1024
     unflushed_rows_max: Annotated[
         int, Meta(ge=1_000, description="Rows waiting for the tables before reading stops.")
     ] = 2_000_000
@@ -200,6 +207,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def __post_init__(self) -> None:
         """Checks what a type cannot say."""
         _endpoint("listen", self.listen)
+        if self.http_listen:
+            _endpoint("http_listen", self.http_listen)
         if self.tls.listen and self.tls_listener is None:
             raise ValueError("tls.listen: needs tls.certificate and tls.key")
         # Whether the zone exists is for the gateway to say, which brings its own database.
@@ -219,6 +228,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def port(self) -> int:
         """The port part of `listen`; 0 lets the system choose one."""
         return _endpoint("listen", self.listen)[1]
+
+    @property
+    def http_endpoint(self) -> tuple[str, int] | None:
+        """Host and port of health and metrics, if wanted."""
+        return _endpoint("http_listen", self.http_listen) if self.http_listen else None
 
     @property
     def tls_listener(self) -> TlsListener | None:

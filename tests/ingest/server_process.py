@@ -30,6 +30,8 @@ class ServerProcess:
             f"AUTARCO_{name.upper()}": value
             for name, value in {
                 "time_zone": "Europe/London",
+                # Tests run beside each other and beside a server of the developer's own.
+                "http_listen": "127.0.0.1:0",
                 "flush_seconds": "1",
                 "tail_seconds": "0.3",
                 "latest_seconds": "0.3",
