@@ -32,6 +32,8 @@ const DRAIN_US: u64 = 15_000_000;
 const PROGRESS_US: u64 = 10_000_000;
 /// An open loop starts this long after the last stick is there.
 const SETTLE_US: u64 = 500_000;
+/// Without any answer for so long, nobody is there to be loaded: longer than a server's restart.
+const SILENCE_US: u64 = 60_000_000;
 /// Descriptors besides those of the sticks: standard streams, epoll, waker, file.
 const DESCRIPTORS_SPARE: u64 = 32;
 
@@ -116,6 +118,7 @@ struct Engine<'a> {
     up: usize,
     waiting: usize,
     delivered: usize,
+    answered_us: u64,
     /// Nothing new begins after this.
     stop_us: Option<u64>,
     told_to_end: Arc<AtomicBool>,
@@ -184,6 +187,7 @@ impl<'a> Engine<'a> {
             up: 0,
             waiting: 0,
             delivered: 0,
+            answered_us: 0,
             stop_us: overall_s.map(microseconds),
             told_to_end,
         })
@@ -209,12 +213,16 @@ impl<'a> Engine<'a> {
                     return Ok(());
                 }
             } else {
-                if self.is_done() {
+                if self.expects_answers() && now_us > self.answered_us + SILENCE_US {
+                    self.report.gave_up = true;
                     return Ok(());
                 }
                 self.release(now_us);
                 self.connect_some(now_us)?;
                 self.give_turns(now_us)?;
+                if self.is_done() {
+                    return Ok(());
+                }
             }
             self.pass_waits(now_us, is_over)?;
             if now_us >= next_progress_us {
@@ -243,6 +251,11 @@ impl<'a> Engine<'a> {
                 schedule.next_us().is_none() && self.waiting == 0 && self.ready.is_empty()
             }),
         }
+    }
+
+    /// A fleet that is held may be silent once all are there.
+    fn expects_answers(&self) -> bool {
+        !matches!(self.options.mode, Mode::Hold { .. }) || self.up < self.berths.len()
     }
 
     /// When something is to be done that no socket will tell.
@@ -512,6 +525,7 @@ impl<'a> Engine<'a> {
                 continue;
             };
             let kind = confirmed.kind as usize;
+            self.answered_us = now_us;
             self.report.answered[kind] += 1;
             self.report.latencies[kind].add(now_us.saturating_sub(berth.since_us));
             if let Some(record) = confirmed.record {
@@ -602,7 +616,12 @@ impl<'a> Engine<'a> {
 
 fn new_stick(options: &Options, number: u32) -> Stick {
     let mut stick = Stick::new(options.first_serial + number);
-    if options.mode != Mode::OpenLoop {
+    let is_measured = match options.mode {
+        Mode::Day => true,
+        Mode::Hold { with_record, .. } => with_record,
+        Mode::OpenLoop => false,
+    };
+    if is_measured {
         stick.measure(options.life.day.records);
     }
     stick

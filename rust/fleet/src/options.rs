@@ -20,6 +20,7 @@ Three ways to live, each of which ends by itself:
   (default)               every stick sends its day; frame follows answer
   --hold SECONDS          every stick connects, says hello, sends one record, and stays; prints
                           'connected N' when all are there, then holds them for SECONDS
+  --no-record             with --hold: say hello and stay, without a record
   --open-loop             records leave at their intended times whatever the server does, for
                           --seconds at --rate; latency counts from the intended time
 
@@ -54,7 +55,8 @@ What is told:
   --acknowledged FILE     CSV of every record that the server acknowledged
   --help                  this text
 
-A report as one line of JSON goes to standard output, progress to standard error.
+A report as one line of JSON goes to standard output, progress to standard error. A fleet that
+gets no answer for a minute gives up.
 ";
 
 /// A year of records every second would not fit the record number's meaning; nor does anybody need it.
@@ -64,7 +66,11 @@ const DAY_S: f64 = 86_400.0;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Mode {
     Day,
-    Hold { hold_s: f64, heartbeat_s: f64 },
+    Hold {
+        hold_s: f64,
+        heartbeat_s: f64,
+        with_record: bool,
+    },
     OpenLoop,
 }
 
@@ -139,7 +145,7 @@ fn parse(mut parser: Parser, now_s: u32) -> Result<Asked, UsageError> {
     let mut first_source = Ipv4Addr::new(127, 0, 0, 2);
     let (mut connect_rate, mut rate, mut answer_s) = (2_000.0, 0.0, 11.0);
     let (mut seconds, mut hold_s, mut heartbeat_s) = (None, None, 120.0);
-    let (mut until_eof, mut open_loop) = (false, false);
+    let (mut until_eof, mut open_loop, mut with_record) = (false, false, true);
     let (mut hours, mut cadence_s, mut end_s) = (24.0, None, now_s);
     let mut heartbeats_per_data = 1_u8;
     let (mut outage_share, mut resend_share, mut hangup_share) = (0.08, 0.003, 0.001);
@@ -161,6 +167,7 @@ fn parse(mut parser: Parser, now_s: u32) -> Result<Asked, UsageError> {
             "seconds" => seconds = Some(number("seconds", &parser.value()?)?),
             "until-eof" => until_eof = true,
             "open-loop" => open_loop = true,
+            "no-record" => with_record = false,
             "hold" => hold_s = Some(number("hold", &parser.value()?)?),
             "hours" => hours = number("hours", &parser.value()?)?,
             "cadence-seconds" => cadence_s = Some(parser.value()?.parse::<u32>()?.max(1)),
@@ -196,10 +203,14 @@ fn parse(mut parser: Parser, now_s: u32) -> Result<Asked, UsageError> {
         (Some(hold_s), false) => Mode::Hold {
             hold_s,
             heartbeat_s,
+            with_record,
         },
         (None, true) => Mode::OpenLoop,
         (None, false) => Mode::Day,
     };
+    if !with_record && hold_s.is_none() {
+        return wrong("--no-record needs --hold");
+    }
     if mode == Mode::OpenLoop && !(rate > 0.0 && seconds.is_some_and(|seconds| seconds > 0.0)) {
         return wrong("--open-loop needs --rate and --seconds");
     }

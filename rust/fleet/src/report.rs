@@ -65,6 +65,8 @@ pub(crate) struct Report {
     pub(crate) all_up_us: Option<u64>,
     pub(crate) undelivered_sticks: u64,
     pub(crate) in_doubt: u64,
+    /// Nobody answered for a minute.
+    pub(crate) gave_up: bool,
     pub(crate) wall_us: u64,
     pub(crate) cpu_s: f64,
 }
@@ -92,6 +94,7 @@ impl Report {
             all_up_us: None,
             undelivered_sticks: 0,
             in_doubt: 0,
+            gave_up: false,
             wall_us: 0,
             cpu_s: 0.0,
         }
@@ -132,6 +135,7 @@ impl fmt::Display for Report {
             "stored": self.stored,
             "undelivered_sticks": self.undelivered_sticks,
             "in_doubt": self.in_doubt,
+            "gave_up": self.gave_up,
             "wall_s": self.wall_us as f64 / 1e6,
             "cpu_s": self.cpu_s,
         });
