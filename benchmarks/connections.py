@@ -11,7 +11,7 @@ inverter is kept whether or not its stick is connected. "With" is taken when eve
 memory for the table. The difference without that second step is reported as well.
 
 With `--shared-port` all servers listen on one port. Which of them gets a stick is up to the kernel,
-so inverters cannot be introduced beforehand: sticks then say hello and send no record.
+so inverters cannot be made known beforehand: sticks then say hello and send no record.
 """
 
 from __future__ import annotations
@@ -71,9 +71,8 @@ def _measure(
     fresh = _memory(servers)
     share = -(-connections // len(servers))
     sticks = [min(share, connections - number * share) for number in range(len(servers))]
-    if not shared:
-        _introduce(servers, sticks)
     table = "sessions" if shared else "readings"
+    _introduce(servers, sticks, table)
     before, kernel_before, cpu_before = _memory(servers), kernel_socket_bytes(), _cpu(servers)
     flushed_before = _flushed(servers, table)
     started = time.monotonic()
@@ -135,14 +134,14 @@ def _warm_up(servers: list[Server]) -> None:
     time.sleep(SETTLE_S)
 
 
-def _introduce(servers: list[Server], sticks: list[int]) -> None:
+def _introduce(servers: list[Server], sticks: list[int], table: str) -> None:
     """Lets each server see all its inverters, never more than a few connected at once."""
-    flushed_before = _flushed(servers, "readings")
+    flushed_before = _flushed(servers, table)
     for first in range(0, max(sticks), WARM_STICKS):
         fleets = [
             Fleet(
                 *_options_of(server, number, min(WARM_STICKS, sticks[number] - first), first),
-                *("--hold", "0.01"),
+                *("--hold", "0.01", *(["--no-record"] if table == "sessions" else [])),
             )
             for number, server in enumerate(servers)
             if sticks[number] > first
@@ -151,7 +150,7 @@ def _introduce(servers: list[Server], sticks: list[int]) -> None:
             fleet.report()
     wait_until(
         "every inverter is known",
-        lambda: _flushed(servers, "readings") - flushed_before >= sum(sticks),
+        lambda: _flushed(servers, table) - flushed_before >= sum(sticks),
         seconds=60,
     )
     time.sleep(SETTLE_S)
