@@ -187,7 +187,16 @@ def _flushed(servers: list[Server], table: str) -> int:
 
 
 def _memory(servers: list[Server]) -> list[int]:
-    return [server.anonymous_bytes() for server in servers]
+    """Takes the least of some seconds: every flush and every tail borrows megabytes for a moment."""
+    deadline = time.monotonic() + SETTLE_S
+    least = [server.anonymous_bytes() for server in servers]
+    while time.monotonic() < deadline:
+        time.sleep(0.05)
+        least = [
+            min(bytes_, server.anonymous_bytes())
+            for bytes_, server in zip(least, servers, strict=True)
+        ]
+    return least
 
 
 def _cpu(servers: list[Server]) -> float:
