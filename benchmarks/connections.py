@@ -187,7 +187,7 @@ def _flushed(servers: list[Server], table: str) -> int:
 
 
 def _memory(servers: list[Server]) -> list[int]:
-    """Takes the least of some seconds: every flush and every tail borrows megabytes for a moment."""
+    """Takes the least of some seconds: each flush and each tail borrows megabytes for a moment."""
     deadline = time.monotonic() + SETTLE_S
     least = [server.anonymous_bytes() for server in servers]
     while time.monotonic() < deadline:

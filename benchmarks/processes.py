@@ -57,14 +57,14 @@ class Server:
         }
         listen = ["--listen", f"127.0.0.1:{port}", "--data", str(data)]
         with self.log.open("ab") as errors:
-            self.process = subprocess.Popen(  # noqa: S603 - our own program
+            self.process = subprocess.Popen(
                 [sys.executable, "-m", "autarco_ingest", "serve", *listen],
                 env=environment,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
             )
-        assert self.process.stdout is not None  # noqa: S101
+        assert self.process.stdout is not None
         ready = self.process.stdout.readline()
         if not ready.startswith("listening on "):
             raise SystemExit(f"the server does not start:\n{self.log.read_text()[-2_000:]}")
@@ -113,7 +113,7 @@ class Fleet:
 
     def __init__(self, *options: str) -> None:
         """Starts the fleet."""
-        self.process = subprocess.Popen(  # noqa: S603 - our own program
+        self.process = subprocess.Popen(
             [str(fleet_binary()), "--until-eof", *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -123,7 +123,7 @@ class Fleet:
 
     def wait_connected(self) -> None:
         """Waits for the line that says that every stick is there."""
-        assert self.process.stdout is not None  # noqa: S101
+        assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line.startswith("connected "):
             raise SystemExit(f"the fleet does not connect: {line!r}")
@@ -133,7 +133,7 @@ class Fleet:
         if end and self.process.stdin is not None:
             self.process.stdin.close()
             self.process.stdin = None
-        assert self.process.stdout is not None  # noqa: S101
+        assert self.process.stdout is not None
         lines = self.process.stdout.read().splitlines()
         self.process.stdout.close()
         self.process.wait(STOP_S)

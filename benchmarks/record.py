@@ -58,8 +58,8 @@ def _cpu_model() -> str:
 
 def _commit() -> str:
     def git(*arguments: str) -> str:
-        return subprocess.run(  # noqa: S603 - fixed words
-            ["git", *arguments],  # noqa: S607
+        return subprocess.run(
+            ["git", *arguments],
             cwd=REPOSITORY,
             check=True,
             capture_output=True,
