@@ -1,0 +1,177 @@
+"""How does a measurement run a server and a fleet, each in its own process, and look at them?"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from record import REPOSITORY
+
+READY_S = 60.0
+STOP_S = 120.0
+
+UNLIMITED = {
+    # All sticks of a measurement share a few loopback addresses, and live faster than real ones.
+    "connections_per_address_max": "1000000",
+    "connects_per_address_per_minute": "100000000",
+    "frames_per_address_per_minute": "1000000000",
+    "frames_per_logger_per_minute": "100000000",
+    "time_zone": "UTC",
+    "log__format": "json",
+}
+
+
+def fleet_binary() -> Path:
+    """Returns the load generator, built by `cargo build --release -p autarco-fleet`."""
+    target = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
+    binary = target / "release" / "autarco-fleet"
+    if not binary.exists():
+        raise SystemExit("no load generator: run `cargo build --release -p autarco-fleet` first")
+    return binary
+
+
+def free_port() -> int:
+    """Returns a loopback port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+class Server:
+    """A running `autarco-ingest serve`; its log goes to a file beside the data directory."""
+
+    def __init__(self, data: Path, *, port: int, **settings: str) -> None:
+        """Starts the server and returns when it accepts sticks."""
+        self.data = data
+        self.log = data.with_suffix(".log")
+        environment = os.environ | {
+            f"AUTARCO_{name.upper()}": value for name, value in {**UNLIMITED, **settings}.items()
+        }
+        listen = ["--listen", f"127.0.0.1:{port}", "--data", str(data)]
+        with self.log.open("ab") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "autarco_ingest", "serve", *listen],
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+        assert self.process.stdout is not None
+        ready = self.process.stdout.readline()
+        if not ready.startswith("listening on "):
+            raise SystemExit(f"the server does not start:\n{self.log.read_text()[-2_000:]}")
+        self.port = port
+
+    def anonymous_bytes(self) -> int:
+        """Returns the memory that is the process's own: no files, no kernel buffers."""
+        return status_bytes(self.process.pid, "RssAnon")
+
+    def cpu_s(self) -> float:
+        """Returns the user and system time spent so far."""
+        return cpu_s(self.process.pid)
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """Returns the log lines of one event."""
+        lines = self.log.read_text(encoding="utf-8").splitlines()
+        found = [json.loads(line) for line in lines if line.startswith("{")]
+        return [line for line in found if line.get("event") == event]
+
+    def rows_flushed(self, table: str) -> int:
+        """Returns how many rows the server said it moved into a table."""
+        return sum(line[table] for line in self.logged("flushed"))
+
+    def problems(self) -> list[dict[str, Any]]:
+        """Returns what the server warned of or failed at."""
+        lines = self.log.read_text(encoding="utf-8").splitlines()
+        found = [json.loads(line) for line in lines if line.startswith("{")]
+        return [line for line in found if line.get("level") not in ("info", "debug")]
+
+    def stop(self) -> int:
+        """Asks the server to stop and returns its exit code."""
+        self.process.terminate()
+        return self.process.wait(STOP_S)
+
+    def end(self) -> None:
+        """Makes sure that the process is gone."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(STOP_S)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+class Fleet:
+    """A running load generator; closing its standard input ends it early."""
+
+    def __init__(self, *options: str) -> None:
+        """Starts the fleet."""
+        self.process = subprocess.Popen(
+            [str(fleet_binary()), "--until-eof", *options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=None,
+            text=True,
+        )
+
+    def wait_connected(self) -> None:
+        """Waits for the line that says that every stick is there."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line.startswith("connected "):
+            raise SystemExit(f"the fleet does not connect: {line!r}")
+
+    def report(self, *, end: bool = False) -> dict[str, Any]:
+        """Waits for the end, or brings it about, and returns the fleet's report."""
+        if end and self.process.stdin is not None:
+            self.process.stdin.close()
+            self.process.stdin = None
+        assert self.process.stdout is not None
+        lines = self.process.stdout.read().splitlines()
+        self.process.stdout.close()
+        self.process.wait(STOP_S)
+        found: dict[str, Any] = json.loads(lines[-1])
+        return found
+
+
+def run_fleet(*options: str) -> dict[str, Any]:
+    """Runs a fleet to its own end and returns its report."""
+    return Fleet(*options).report()
+
+
+def status_bytes(pid: int, name: str) -> int:
+    """Returns a size from /proc/PID/status."""
+    text = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    found = re.search(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE)
+    if found is None:
+        raise SystemExit(f"no {name} in /proc/{pid}/status")
+    return int(found[1]) * 1024
+
+
+def cpu_s(pid: int) -> float:
+    """Returns the user and system time of a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def kernel_socket_bytes() -> int:
+    """Returns what the kernel holds in TCP buffers, of both ends."""
+    text = Path("/proc/net/sockstat").read_text(encoding="ascii")
+    found = re.search(r"^TCP: .* mem (\d+)", text, re.MULTILINE)
+    return int(found[1]) * os.sysconf("SC_PAGE_SIZE") if found else 0
+
+
+def wait_until(what: str, condition: Any, *, seconds: float) -> None:
+    """Waits until a callable returns something true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"not in {seconds} s: {what}")
+        time.sleep(0.1)

@@ -1,0 +1,581 @@
+//! What does one stick do next? A state machine without socket or clock.
+//!
+//! It keeps the real sticks' rules: a handshake first and every three hours, one frame outstanding,
+//! the backlog newest first after a live record was accepted, three tries, then a new connection.
+//! And it does what a network does to sticks: answers get lost, connections break, households are
+//! offline for hours. Who carries the bytes, and when, is [`crate::engine`].
+
+use crate::day::{Day, Draw};
+use crate::frames::{self, Envelope};
+
+/// A stick says hello again about every three hours.
+const HANDSHAKE_AGAIN_S: u32 = 10_740;
+/// After this many unanswered tries a stick drops the connection.
+const TRIES_MAX: u8 = 3;
+
+/// How the whole fleet lives.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Life {
+    pub(crate) day: Day,
+    pub(crate) heartbeats_per_data: u8,
+    /// Share of records that are sent twice, as if their answer had been lost.
+    pub(crate) resend_share: f64,
+    /// Share of records after which, and as many again during which, the connection breaks.
+    pub(crate) hangup_share: f64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Handshake,
+    Live,
+    Historic,
+    Heartbeat,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Handshake, Self::Live, Self::Historic, Self::Heartbeat];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Handshake => "handshake",
+            Self::Live => "live",
+            Self::Historic => "historic",
+            Self::Heartbeat => "heartbeat",
+        }
+    }
+
+    /// The type byte of its frame, and the byte that the answer repeats.
+    fn bytes(self) -> (u8, u8) {
+        match self {
+            Self::Handshake => (frames::HANDSHAKE, 0x02),
+            Self::Live => (frames::DATA, frames::LIVE),
+            Self::Historic => (frames::DATA, frames::HISTORIC),
+            Self::Heartbeat => (frames::HEARTBEAT, 0),
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Sent {
+    pub(crate) kind: Kind,
+    /// The same record went before and was answered.
+    pub(crate) is_resend: bool,
+    /// The connection breaks before the answer is here.
+    pub(crate) cut: bool,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// What a stick wants to happen now.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    Connect,
+    Send(Sent),
+    HangUp,
+    /// Offline: a record was stored instead of sent.
+    Store,
+    /// Nothing until more records are due.
+    Rest,
+}
+
+/// What an answer confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Confirmed {
+    pub(crate) kind: Kind,
+    /// The record that is confirmed for the first time.
+    pub(crate) record: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Outstanding {
+    kind: Kind,
+    record: u32,
+    is_resend: bool,
+    tries: u8,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Stick {
+    pub(crate) logger_sn: u32,
+    is_up: bool,
+    /// The record at which the current connection said hello.
+    greeted: Option<u32>,
+    live_accepted: bool,
+    next_record: u32,
+    /// Records before this one exist; the others are not measured yet.
+    due: u32,
+    backlog: Vec<u32>,
+    heartbeats_left: u8,
+    outstanding: Option<Outstanding>,
+    /// A confirmed record that is sent once more.
+    again: Option<(Kind, u32)>,
+    hang_up_next: bool,
+    server_counter: u8,
+    logger_counter: u8,
+}
+
+impl Stick {
+    pub(crate) fn new(logger_sn: u32) -> Self {
+        Self {
+            logger_sn,
+            is_up: false,
+            greeted: None,
+            live_accepted: false,
+            next_record: 0,
+            due: 0,
+            backlog: Vec::new(),
+            heartbeats_left: 0,
+            outstanding: None,
+            again: None,
+            hang_up_next: false,
+            server_counter: 0,
+            logger_counter: 0,
+        }
+    }
+
+    /// More records are measured: those before `due`.
+    pub(crate) fn measure(&mut self, due: u32) {
+        self.due = due;
+    }
+
+    pub(crate) fn measured(&self) -> u32 {
+        self.due
+    }
+
+    /// An idle stick shows that it is there.
+    pub(crate) fn beat(&mut self) {
+        self.heartbeats_left = self.heartbeats_left.max(1);
+    }
+
+    /// Nothing is owed to the server of what was measured so far.
+    pub(crate) fn has_delivered(&self) -> bool {
+        self.next_record >= self.due
+            && self.backlog.is_empty()
+            && self.outstanding.is_none()
+            && self.again.is_none()
+    }
+
+    /// A data frame is on its way: whether the server has it, nobody knows.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.outstanding
+            .is_some_and(|outstanding| matches!(outstanding.kind, Kind::Live | Kind::Historic))
+    }
+
+    pub(crate) fn connected(&mut self) {
+        self.is_up = true;
+    }
+
+    /// Forgets the connection: the record on its way becomes a stored one.
+    pub(crate) fn link_lost(&mut self) {
+        self.is_up = false;
+        self.greeted = None;
+        self.live_accepted = false;
+        self.hang_up_next = false;
+        if let Some(lost) = self.outstanding.take()
+            && matches!(lost.kind, Kind::Live | Kind::Historic)
+        {
+            if lost.is_resend {
+                self.again = Some((Kind::Historic, lost.record));
+            } else {
+                self.backlog.push(lost.record);
+            }
+        }
+    }
+
+    pub(crate) fn next(&mut self, life: &Life) -> Turn {
+        debug_assert!(self.outstanding.is_none(), "one frame outstanding");
+        let record = self.next_record;
+        let is_offline = record < self.due && life.day.outage(self.logger_sn).contains(&record);
+        if !self.is_up {
+            if is_offline {
+                self.backlog.push(record);
+                self.next_record += 1;
+                return Turn::Store;
+            }
+            return Turn::Connect;
+        }
+        if self.hang_up_next {
+            return Turn::HangUp;
+        }
+        let again_after = (HANDSHAKE_AGAIN_S / life.day.cadence_s).max(1);
+        if self
+            .greeted
+            .is_none_or(|greeted| record >= greeted + again_after)
+        {
+            return self.send(life, Kind::Handshake, record, false);
+        }
+        if let Some((kind, record)) = self.again.take() {
+            return self.send(life, kind, record, true);
+        }
+        if (self.live_accepted || record >= self.due)
+            && let Some(stored) = self.backlog.pop()
+        {
+            return self.send(life, Kind::Historic, stored, false);
+        }
+        if self.heartbeats_left > 0 {
+            self.heartbeats_left -= 1;
+            return self.send(life, Kind::Heartbeat, record, false);
+        }
+        if record >= self.due {
+            return Turn::Rest;
+        }
+        if is_offline {
+            return Turn::HangUp;
+        }
+        self.next_record += 1;
+        self.send(life, Kind::Live, record, false)
+    }
+
+    /// The frame once more, after no answer came; `None` when it is time for a new connection.
+    pub(crate) fn retry(&mut self, life: &Life) -> Option<Sent> {
+        let outstanding = self.outstanding.as_mut()?;
+        if outstanding.tries >= TRIES_MAX {
+            return None;
+        }
+        outstanding.tries += 1;
+        let outstanding = *outstanding;
+        Some(self.sent(life, outstanding, false))
+    }
+
+    /// Takes the payload and counters of an answer; `None` when it does not fit what is outstanding.
+    pub(crate) fn answered(&mut self, life: &Life, answer: &Answer) -> Option<Confirmed> {
+        let outstanding = self.outstanding?;
+        let (frame_type, echo) = outstanding.kind.bytes();
+        let wanted = Answer {
+            kind: frame_type - 0x30,
+            logger_sn: self.logger_sn,
+            logger_counter: self.logger_counter,
+            echo,
+            status: 1,
+            server_counter: answer.server_counter,
+        };
+        if *answer != wanted {
+            return None;
+        }
+        self.outstanding = None;
+        self.server_counter = answer.server_counter;
+        let Outstanding {
+            kind,
+            record,
+            is_resend,
+            ..
+        } = outstanding;
+        let draw = |draw| life.day.draw(draw, self.logger_sn, record);
+        match kind {
+            Kind::Handshake => self.greeted = Some(record),
+            Kind::Heartbeat => {}
+            Kind::Live | Kind::Historic => {
+                if draw(Draw::Resend) < life.resend_share && !is_resend {
+                    self.again = Some((kind, record));
+                }
+                if draw(Draw::Hangup) < life.hangup_share && !is_resend {
+                    self.hang_up_next = true;
+                }
+                if kind == Kind::Live {
+                    self.live_accepted = true;
+                    self.heartbeats_left = life.heartbeats_per_data;
+                }
+            }
+        }
+        let is_record = matches!(kind, Kind::Live | Kind::Historic);
+        Some(Confirmed {
+            kind,
+            record: (is_record && !is_resend).then_some(record),
+        })
+    }
+
+    fn send(&mut self, life: &Life, kind: Kind, record: u32, is_resend: bool) -> Turn {
+        let outstanding = Outstanding {
+            kind,
+            record,
+            is_resend,
+            tries: 1,
+        };
+        self.outstanding = Some(outstanding);
+        // Only the first way of a record is cut: the second must arrive, or nothing ever would.
+        let cut = kind == Kind::Live
+            && !is_resend
+            && life.day.draw(Draw::Cut, self.logger_sn, record) < life.hangup_share;
+        Turn::Send(self.sent(life, outstanding, cut))
+    }
+
+    fn sent(&mut self, life: &Life, outstanding: Outstanding, cut: bool) -> Sent {
+        let Outstanding {
+            kind,
+            record,
+            is_resend,
+            ..
+        } = outstanding;
+        self.logger_counter = self.logger_counter.wrapping_add(1);
+        let envelope = Envelope {
+            logger_sn: self.logger_sn,
+            server_counter: self.server_counter,
+            logger_counter: self.logger_counter,
+        };
+        let uptime_s = 16 + record * life.day.cadence_s;
+        let bytes = match kind {
+            Kind::Handshake => {
+                let unix_s = life.day.sampled_s(self.logger_sn, record);
+                frames::handshake(envelope, unix_s, uptime_s)
+            }
+            Kind::Heartbeat => frames::heartbeat(envelope),
+            Kind::Live | Kind::Historic => {
+                let sample = life.day.sample(self.logger_sn, record);
+                frames::data(envelope, kind.bytes().1, &sample, uptime_s)
+            }
+        };
+        Sent {
+            kind,
+            is_resend,
+            cut,
+            bytes,
+        }
+    }
+}
+
+/// What a stick looks at in an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) kind: u8,
+    pub(crate) logger_sn: u32,
+    pub(crate) server_counter: u8,
+    pub(crate) logger_counter: u8,
+    pub(crate) echo: u8,
+    pub(crate) status: u8,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use autarco_protocol::frame::{Frame, Step, step};
+    use autarco_protocol::reply::Reply;
+    use std::collections::HashMap;
+
+    const SN: u32 = 1_800_000_001;
+
+    fn calm(records: u32) -> Life {
+        Life {
+            day: Day {
+                start_s: 1_780_315_200,
+                cadence_s: 300,
+                records,
+                seed: 1,
+                outage_share: 0.0,
+            },
+            heartbeats_per_data: 0,
+            resend_share: 0.0,
+            hangup_share: 0.0,
+        }
+    }
+
+    fn measured(life: &Life) -> Stick {
+        let mut stick = Stick::new(SN);
+        stick.measure(life.day.records);
+        stick
+    }
+
+    /// The answer of the real server, by its own code.
+    fn answer_to(bytes: &[u8]) -> Answer {
+        let Step::Frame {
+            frame: Frame::V5(frame),
+            ..
+        } = step(bytes)
+        else {
+            panic!()
+        };
+        let answer = Reply::to(&frame).unwrap().encode(1_780_315_200, 0);
+        Answer {
+            kind: answer[4],
+            server_counter: answer[5],
+            logger_counter: answer[6],
+            logger_sn: frame.logger_sn(),
+            echo: answer[11],
+            status: answer[12],
+        }
+    }
+
+    fn sent(turn: Turn) -> Sent {
+        match turn {
+            Turn::Send(sent) => sent,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Lets a stick talk to a server that answers everything, and tells what was sent and confirmed.
+    fn whole_life(stick: &mut Stick, life: &Life) -> (Vec<Kind>, HashMap<u32, u32>, u32) {
+        let (mut kinds, mut confirmed, mut connects) = (Vec::new(), HashMap::new(), 0);
+        for _ in 0..100_000 {
+            match stick.next(life) {
+                Turn::Connect => {
+                    connects += 1;
+                    stick.connected();
+                }
+                Turn::HangUp => stick.link_lost(),
+                Turn::Store => {}
+                Turn::Rest => return (kinds, confirmed, connects),
+                Turn::Send(sent) => {
+                    kinds.push(sent.kind);
+                    if sent.cut {
+                        stick.link_lost();
+                        continue;
+                    }
+                    let answer = answer_to(&sent.bytes);
+                    if let Some(record) = stick.answered(life, &answer).unwrap().record {
+                        *confirmed.entry(record).or_insert(0) += 1;
+                    }
+                }
+            }
+        }
+        panic!("the stick never rests");
+    }
+
+    #[test]
+    fn a_calm_day_is_handshakes_every_three_hours_and_records() {
+        let life = calm(72);
+        let mut stick = measured(&life);
+        let (kinds, confirmed, connects) = whole_life(&mut stick, &life);
+        let count = |kind| kinds.iter().filter(|&&other| other == kind).count();
+        assert_eq!(kinds[..2], [Kind::Handshake, Kind::Live]);
+        assert_eq!((count(Kind::Handshake), count(Kind::Live)), (3, 72));
+        assert_eq!((confirmed.len(), connects), (72, 1));
+        assert!(stick.has_delivered());
+    }
+
+    #[test]
+    fn heartbeats_stand_between_records() {
+        let life = Life {
+            heartbeats_per_data: 2,
+            ..calm(2)
+        };
+        let (kinds, ..) = whole_life(&mut measured(&life), &life);
+        use Kind::*;
+        assert_eq!(
+            kinds,
+            [
+                Handshake, Live, Heartbeat, Heartbeat, Live, Heartbeat, Heartbeat
+            ]
+        );
+    }
+
+    #[test]
+    fn whatever_happens_every_record_is_confirmed_once() {
+        let life = Life {
+            day: Day {
+                outage_share: 1.0,
+                ..calm(288).day
+            },
+            heartbeats_per_data: 1,
+            resend_share: 0.1,
+            hangup_share: 0.1,
+        };
+        for logger_sn in SN..SN + 50 {
+            let mut stick = Stick::new(logger_sn);
+            stick.measure(288);
+            let (kinds, confirmed, connects) = whole_life(&mut stick, &life);
+            assert_eq!(confirmed.len(), 288);
+            assert!(confirmed.values().all(|&times| times == 1));
+            let frames = kinds
+                .iter()
+                .filter(|kind| matches!(kind, Kind::Live | Kind::Historic));
+            assert!(frames.count() > 288, "some went twice");
+            assert!(connects > 20 && kinds.contains(&Kind::Historic));
+        }
+    }
+
+    #[test]
+    fn what_was_stored_comes_newest_first_after_the_first_live_record() {
+        let life = calm(5);
+        let mut stick = measured(&life);
+        stick.backlog = vec![0, 1, 2];
+        stick.next_record = 3;
+        let mut records = Vec::new();
+        loop {
+            match stick.next(&life) {
+                Turn::Connect => stick.connected(),
+                Turn::Send(sent) => {
+                    let answer = answer_to(&sent.bytes);
+                    let confirmed = stick.answered(&life, &answer).unwrap();
+                    records.extend(confirmed.record.map(|record| (confirmed.kind, record)));
+                }
+                Turn::Rest => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        use Kind::*;
+        assert_eq!(
+            records,
+            [
+                (Live, 3),
+                (Historic, 2),
+                (Historic, 1),
+                (Historic, 0),
+                (Live, 4)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_retry_is_the_same_record_under_a_new_counter_and_the_fourth_is_a_new_connection() {
+        let life = calm(1);
+        let mut stick = measured(&life);
+        assert_eq!(stick.next(&life), Turn::Connect);
+        stick.connected();
+        let hello = sent(stick.next(&life));
+        stick.answered(&life, &answer_to(&hello.bytes)).unwrap();
+        let first = sent(stick.next(&life));
+        let second = stick.retry(&life).unwrap();
+        assert_eq!(first.bytes[11..244], second.bytes[11..244]);
+        assert_eq!(second.bytes[6], first.bytes[6] + 1);
+        assert_eq!(
+            stick.answered(&life, &answer_to(&first.bytes)),
+            None,
+            "late"
+        );
+        assert!(stick.retry(&life).is_some());
+        assert_eq!(stick.retry(&life), None);
+        assert!(stick.is_in_doubt());
+        stick.link_lost();
+        assert!(!stick.has_delivered());
+        stick.connected();
+        let hello = sent(stick.next(&life));
+        stick.answered(&life, &answer_to(&hello.bytes)).unwrap();
+        let stored = sent(stick.next(&life));
+        assert_eq!(stored.kind, Kind::Historic);
+        assert_eq!(first.bytes[12..244], stored.bytes[12..244]);
+    }
+
+    #[test]
+    fn an_answer_to_anything_else_is_not_taken() {
+        let life = calm(1);
+        let mut stick = measured(&life);
+        stick.connected();
+        let right = answer_to(&sent(stick.next(&life)).bytes);
+        for wrong in [
+            Answer {
+                kind: 0x12,
+                ..right
+            },
+            Answer {
+                logger_sn: 7,
+                ..right
+            },
+            Answer {
+                logger_counter: 9,
+                ..right
+            },
+            Answer {
+                echo: 0x81,
+                ..right
+            },
+            Answer { status: 0, ..right },
+        ] {
+            assert_eq!(stick.answered(&life, &wrong), None);
+        }
+        assert!(stick.answered(&life, &right).is_some());
+        assert_eq!(
+            stick.answered(&life, &right),
+            None,
+            "nothing is outstanding"
+        );
+    }
+}
