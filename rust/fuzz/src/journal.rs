@@ -108,9 +108,11 @@ fn bodies(input: &mut Input<'_>) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// A body of any allowed length for few bytes of input.
+/// A body of any allowed length for few bytes of input; most are short, as records are.
 pub fn body(input: &mut Input<'_>) -> Vec<u8> {
-    let length = usize::from(input.u16()) % BODY_BYTES_MAX + 1;
+    let choice = input.u16();
+    let most = if choice < 0xF000 { 300 } else { BODY_BYTES_MAX };
+    let length = usize::from(choice) % most + 1;
     let mut body = input.bytes(length.min(PATTERN_BYTES)).to_vec();
     let pattern = body.len();
     body.resize(length, 0);

@@ -4,6 +4,8 @@
 //! envelope is built here, so that no byte of the search goes into lengths and checksums; so are
 //! sensor type and length of the chosen layout. The choice behind the last layout leaves them alone.
 
+use std::sync::OnceLock;
+
 use autarco_protocol::columns::{Counter, Measure};
 use autarco_protocol::describe::describe;
 use autarco_protocol::frame::{Frame, Step, step};
@@ -47,7 +49,7 @@ const V4_PAYLOAD_MAX: usize = 255;
 pub fn check(input: &[u8]) {
     let mut input = Input(input);
     let (kind, layout, length) = (input.u8(), input.u8(), input.u8());
-    let zone = Zone::named(ZONES[usize::from(input.u8()) % ZONES.len()]).expect("a known zone");
+    let zone = &zones()[usize::from(input.u8()) % ZONES.len()];
     let received_s = input.u32();
     let logger_sn = input.u32();
     let mut payload = input.rest().to_vec();
@@ -60,7 +62,7 @@ pub fn check(input: &[u8]) {
         "what the envelope says"
     );
     let context = Context {
-        zone: &zone,
+        zone,
         received_at_us: i64::from(received_s) * SECOND_US,
         oldest_us: OLDEST_US,
         ahead_us: AHEAD_US,
@@ -88,6 +90,17 @@ pub fn check(input: &[u8]) {
         );
     }
     assert_description(&frame, &context, reading.ok().as_ref());
+}
+
+/// Looking a zone up costs more than reading a frame.
+fn zones() -> &'static [Zone] {
+    static FOUND: OnceLock<Vec<Zone>> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        ZONES
+            .iter()
+            .map(|name| Zone::named(name).expect("a known zone"))
+            .collect()
+    })
 }
 
 /// Gives the payload the sensor type and a length of the chosen layout.
