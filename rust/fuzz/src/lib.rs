@@ -8,6 +8,9 @@
     reason = "a private module where the tests include it"
 )]
 
+/// One place says what a gateway in a test is set to.
+#[path = "../../gateway/tests/common/mod.rs"]
+mod common;
 pub mod input;
 pub mod journal;
 pub mod reading;

@@ -8,21 +8,18 @@
 use std::fs;
 use std::path::Path;
 
+use autarco_gateway::Gateway;
 use autarco_gateway::gateway::Batch;
 use autarco_gateway::journal::{Records, push_record};
-use autarco_gateway::privacy::AddressMode;
-use autarco_gateway::{Gateway, Limits, Settings};
 use autarco_protocol::frame::{Step, step};
 use autarco_protocol::{layouts, reading::Protocol, v4, v5};
 
+use super::common::{NOON_US, SECOND_US, at, settings};
 use super::input::Input;
 use super::journal::{self, HEADER_BYTES, WHOLE};
 
 const SEGMENTS_MAX: usize = 4;
 const RECORDS_MAX: usize = 6;
-pub const SECOND_US: i64 = 1_000_000;
-/// 2026-06-01 12:00:00 UTC.
-pub const NOON_US: i64 = 1_780_315_200 * SECOND_US;
 const DATA_RECORD: u8 = 1;
 const SESSION_RECORD: u8 = 2;
 const SESSION_HEAD: &str = r#"{"at_us":1780315200000000,"event":"handshake","logger_sn":7,"protocol":"v5","source":null,"uptime_s":"#;
@@ -62,8 +59,8 @@ struct Recovered {
 fn recover(directory: &Path, committed: u64) -> Recovered {
     let mut settings = settings(directory);
     settings.committed = committed;
-    let gateway =
-        Gateway::open(&settings).expect("no content of a segment keeps the server from starting");
+    let gateway = Gateway::open(&settings, at(NOON_US))
+        .expect("no content of a segment keeps the server from starting");
     let batches: Vec<Batch> = std::iter::from_fn(|| gateway.seal()).collect();
     let counters = gateway.counters();
     let rows: usize = batches.iter().map(rows).sum();
@@ -222,28 +219,6 @@ pub fn data_frame(input: &mut Input<'_>) -> Vec<u8> {
     };
     debug_assert!(matches!(step(&frame), Step::Frame { .. }));
     frame
-}
-
-pub fn settings(journal: &Path) -> Settings {
-    Settings {
-        listen: "127.0.0.1:0".parse().expect("an address"),
-        journal: journal.to_owned(),
-        segment_bytes: 1,
-        committed: 0,
-        time_zone: "Europe/Amsterdam".to_owned(),
-        oldest_reading_us: 1_420_070_400 * SECOND_US,
-        ahead_max_us: 600 * SECOND_US,
-        address_mode: AddressMode::Truncate,
-        address_key: Vec::new(),
-        seed: 1,
-        limits: Limits {
-            connections_max: 4,
-            idle_timeout_us: 900 * SECOND_US,
-            partial_frame_us: 30 * SECOND_US,
-            noise_bytes_max: 1000,
-            staged_bytes_max: 64 * 1024 * 1024,
-        },
-    }
 }
 
 /// A directory in memory where there is one: a search must not wear a disk out.

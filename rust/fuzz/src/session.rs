@@ -1,48 +1,59 @@
 //! Does a gateway answer over a real socket exactly what it should, and data only once it is durable?
 //!
-//! Input: options, then as for the target `stream`, whose reader is the model here. The options say
-//! whether noise closes the connection, and behind which pieces the gateway commits. At the end it is
-//! started again: everything durable must be there.
+//! Input: commits, options, then as for the target `stream`, whose reader is the model here. A bit of
+//! the commits says whether the gateway commits behind a piece. At the end it is started again:
+//! everything durable must be there, whatever the machine's clock did meanwhile.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use autarco_gateway::{Gateway, Settings};
+use autarco_gateway::{Gateway, Moment, Settings};
 use autarco_protocol::frame::{Frame, Step, step};
 use autarco_protocol::message::{Message, classify};
 use autarco_protocol::reply::Reply;
 
+use super::common::{NOON_US, SECOND_US, at, settings};
 use super::input::Input;
-use super::recovery::{NOON_US, SECOND_US, memory_directory, rows, settings};
+use super::recovery::{memory_directory, rows};
 use super::stream::{Piece, Reader, cut};
 
 /// Loopback delivers at once; only a standstill takes this long.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Short enough that nothing waits in a kernel buffer and no answer stays unsent.
 const STREAM_BYTES_MAX: usize = 8 * 1024;
-/// Amsterdam in June, minutes from UTC.
-const OFFSET_MINUTES: i32 = 120;
+/// London in June, minutes from UTC.
+const OFFSET_MINUTES: i32 = 60;
 
 pub fn check(input: &[u8]) {
     let mut input = Input(input);
-    let options = input.u8();
+    let (commits, options) = (input.u8(), input.u8());
+    let noise_closes = options & 1 != 0;
+    let clock_is_set_back = options & 2 != 0;
+    let restarts_in_the_past = options & 4 != 0;
     let (pieces, stream) = cut(input.rest());
     if stream.len() > STREAM_BYTES_MAX {
         return;
     }
     let directory = memory_directory();
     let mut settings = settings(directory.path());
+    // Time-outs of half frames are what is looked at here, not those of silent connections.
     settings.limits.idle_timeout_us = i64::MAX;
-    settings.limits.noise_bytes_max = if options & 1 == 0 { usize::MAX } else { 100 };
+    settings.limits.first_frame_us = i64::MAX;
+    settings.limits.noise_bytes_max = if noise_closes { 100 } else { usize::MAX };
     let mut session = Session::open(&settings);
     for (number, piece) in pieces.into_iter().enumerate() {
         match piece {
             Piece::Bytes(bytes) => session.send(bytes),
-            Piece::TimeOut => session.time_out(settings.limits.partial_frame_us),
+            Piece::TimeOut => {
+                session.time_out(settings.limits.partial_frame_us);
+                if clock_is_set_back {
+                    session.now.unix_us -= settings.limits.partial_frame_us;
+                }
+            }
         }
         session.assert_answers();
-        if (options >> (1 + number % 7)) & 1 == 1 {
+        if (commits >> (number % 8)) & 1 == 1 {
             session.commit();
             session.assert_answers();
         }
@@ -52,9 +63,16 @@ pub fn check(input: &[u8]) {
     }
     session.commit();
     session.assert_answers();
+    let session_end = session.now;
     let durable = session.end(settings.limits.noise_bytes_max);
 
-    let restarted = Gateway::open(&settings).expect("it started before");
+    // A machine without a battery starts in the past, until somebody tells it the time.
+    let now = if restarts_in_the_past {
+        at(NOON_US - 3600 * SECOND_US)
+    } else {
+        session_end
+    };
+    let restarted = Gateway::open(&settings, now).expect("it started before");
     let recovered = restarted.seal().as_ref().map_or(0, rows);
     assert_eq!(recovered, durable, "rows after a restart");
 }
@@ -62,7 +80,7 @@ pub fn check(input: &[u8]) {
 struct Session {
     gateway: Gateway,
     stick: TcpStream,
-    now_us: i64,
+    now: Moment,
     sent_bytes: u64,
     model: Reader,
     /// Frames of the model that were looked at.
@@ -75,7 +93,8 @@ struct Session {
 
 impl Session {
     fn open(settings: &Settings) -> Self {
-        let gateway = Gateway::open(settings).expect("an empty journal is no hindrance");
+        let gateway =
+            Gateway::open(settings, at(NOON_US)).expect("an empty journal is no hindrance");
         let stick = TcpStream::connect(gateway.address()).expect("it listens");
         stick.set_nodelay(true).expect("a TCP socket");
         stick.set_nonblocking(true).expect("a TCP socket");
@@ -86,7 +105,7 @@ impl Session {
         let session = Self {
             gateway,
             stick,
-            now_us: NOON_US,
+            now: at(NOON_US),
             sent_bytes: 0,
             model: Reader::default(),
             seen: 0,
@@ -101,7 +120,7 @@ impl Session {
     fn turn_until(&self, mut condition: impl FnMut(&Gateway) -> bool) {
         let started = Instant::now();
         loop {
-            self.gateway.turn(self.now_us).expect("epoll works");
+            self.gateway.turn(self.now).expect("epoll works");
             if condition(&self.gateway) {
                 return;
             }
@@ -125,8 +144,10 @@ impl Session {
     }
 
     fn time_out(&mut self, partial_frame_us: i64) {
-        self.now_us += partial_frame_us + 1;
-        self.gateway.sweep(self.now_us);
+        let waited_us = partial_frame_us + 1;
+        self.now.unix_us += waited_us;
+        self.now.uptime_us += waited_us;
+        self.gateway.sweep(self.now);
         self.model.give_up();
         self.note_frames();
     }
@@ -142,19 +163,17 @@ impl Session {
             match (Reply::to(v5_frame), classify(&frame)) {
                 (None, _) => {}
                 (Some(reply), Message::Data) => self.waiting.push(reply),
-                (Some(reply), _) => self.expected.extend(encode(&reply, self.now_us)),
+                (Some(reply), _) => self.expected.extend(encode(&reply, self.now.unix_us)),
             }
         }
         self.seen = self.model.frames.len();
     }
 
     fn commit(&mut self) {
-        self.gateway
-            .commit(self.now_us)
-            .expect("memory is writable");
-        self.gateway.turn(self.now_us).expect("epoll works");
+        self.gateway.commit(self.now).expect("memory is writable");
+        self.gateway.turn(self.now).expect("epoll works");
         for reply in self.waiting.drain(..) {
-            self.expected.extend(encode(&reply, self.now_us));
+            self.expected.extend(encode(&reply, self.now.unix_us));
         }
     }
 
