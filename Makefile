@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check clean
+.PHONY: help setup demo test check fuzz clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -49,6 +49,13 @@ check: setup  ## Checks format, lints, types, the stub against the binary, and i
 	@$(STEP) "import directions" $(BIN)/lint-imports
 	@$(STEP) "cargo fmt" cargo fmt --all --check
 	@$(STEP) "cargo clippy" cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+
+# Seconds per target, and which of them (all).
+SECONDS := 60
+TARGETS :=
+
+fuzz:  ## Searches for input that breaks the ingest core, 60 s per target (SECONDS=600 TARGETS=stream)
+	@$(STEP) "fuzz" .ci/fuzz $(SECONDS) $(TARGETS)
 
 clean:  ## Removes everything that was built here, and the demo's data
 	rm -rf $(VENV) target demo-data .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

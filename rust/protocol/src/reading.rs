@@ -189,7 +189,7 @@ pub fn read(frame: &Frame<'_>, context: &Context<'_>) -> Result<Reading, Quarant
         fault_vendor: layout
             .faults
             .and_then(|(at, bytes)| Text::hex(payload.get(layout.at(at)..layout.at(at + bytes))?)),
-        inverter_clock_us: clock.map(ClockReading::wall_us),
+        inverter_clock_us: clock.and_then(ClockReading::wall_us),
         measures: [f32::NAN; Measure::COUNT],
         counters: [Counter::ABSENT; Counter::COUNT],
     };

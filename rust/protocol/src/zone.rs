@@ -12,6 +12,9 @@ pub struct ZoneError(String);
 #[derive(Debug, Clone)]
 pub struct Zone(TimeZone);
 
+/// The last year of which every moment is an instant in every zone.
+const YEAR_MAX: i16 = 9998;
+
 /// What a wall clock showed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClockReading(civil::DateTime);
@@ -21,6 +24,9 @@ impl ClockReading {
     pub fn new(year: u16, month: u8, day: u8, hour: u8, minute: u8, second: u8) -> Option<Self> {
         let small = |value: u8| i8::try_from(value).ok();
         let year = i16::try_from(year).ok()?.checked_add(2000)?;
+        if year > YEAR_MAX {
+            return None;
+        }
         civil::DateTime::new(
             year,
             small(month)?,
@@ -35,8 +41,8 @@ impl ClockReading {
     }
 
     /// Microseconds since 1970-01-01 00:00 of the same wall clock.
-    pub fn wall_us(self) -> i64 {
-        instant_us(self.0, Offset::UTC).unwrap_or(i64::MIN)
+    pub fn wall_us(self) -> Option<i64> {
+        instant_us(self.0, Offset::UTC)
     }
 }
 
@@ -197,6 +203,17 @@ mod tests {
         assert!(ClockReading::new(21, 13, 1, 0, 0, 0).is_none());
         assert!(ClockReading::new(21, 2, 29, 0, 0, 0).is_none());
         assert!(ClockReading::new(0xFFFF, 1, 1, 0, 0, 0).is_none());
+        assert!(ClockReading::new(7999, 12, 31, 23, 59, 59).is_none());
         assert!(Zone::named("Mars/Olympus").is_err());
+    }
+
+    #[test]
+    fn the_last_clock_that_counts_is_an_instant_in_every_zone() {
+        let last = ClockReading::new(7998, 12, 31, 23, 59, 59).unwrap();
+        assert_eq!(last.wall_us(), Some(253_370_764_799_000_000));
+        for name in ["UTC", "Pacific/Kiritimati", "Etc/GMT+12"] {
+            let zone = Zone::named(name).unwrap();
+            assert!(zone.resolve(last, FAR).is_some(), "{name}");
+        }
     }
 }

@@ -234,6 +234,15 @@ fn a_stick_without_a_clock_is_dated_by_the_inverters() {
     assert_eq!(winter.inverter_clock_us, Some(winter.ts_us + 3_600_000_000));
 }
 
+/// Found by fuzzing: its microseconds became the smallest number there is, which no reader of the
+/// table can show, so that one frame made `SELECT *` fail.
+#[test]
+fn a_clock_at_the_end_of_time_is_absent_and_the_row_stays() {
+    let end = read_0507(|payload| set_clock(payload, [7999, 12, 31, 23, 59, 59])).unwrap();
+    assert_eq!(end.inverter_clock_us, None);
+    assert_eq!(end.time_source, TimeSource::Stick);
+}
+
 #[test]
 fn without_any_clock_a_live_sample_is_dated_by_arrival_and_a_stored_one_by_nobody() {
     let live = read_0507(without_stick_clock_and_inverter_clock).unwrap();
