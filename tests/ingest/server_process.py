@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 READY_S = 30.0
@@ -23,36 +23,43 @@ ANSWER_S = 10.0
 class ServerProcess:
     """A running `autarco-ingest serve`; its log goes to a file beside the data directory."""
 
-    def __init__(self, data: Path, *, log: Path, **settings: str) -> None:
+    def __init__(
+        self,
+        data: Path,
+        environment: Mapping[str, str] | None = None,
+        /,
+        *,
+        log: Path,
+        **settings: str,
+    ) -> None:
         """Starts the server and returns when it accepts sticks."""
         self.log = log
-        environment = os.environ | {
-            f"AUTARCO_{name.upper()}": value
-            for name, value in {
-                "time_zone": "Europe/London",
-                # Tests run beside each other and beside a server of the developer's own.
-                "http_listen": "127.0.0.1:0",
-                "flush_seconds": "1",
-                "tail_seconds": "0.3",
-                "latest_seconds": "0.3",
-                "segment_bytes": str(1024 * 1024),
-                "commit_tick_ms": "10",
-                **settings,
-            }.items()
-        }
+        self.environment = (
+            os.environ
+            | (environment or {})
+            | {
+                f"AUTARCO_{name.upper()}": value
+                for name, value in {
+                    "time_zone": "Europe/London",
+                    # Tests run beside each other and beside a server of the developer's own.
+                    "http_listen": "127.0.0.1:0",
+                    "flush_seconds": "1",
+                    "tail_seconds": "0.3",
+                    "latest_seconds": "0.3",
+                    "segment_bytes": str(1024 * 1024),
+                    "commit_tick_ms": "10",
+                    **settings,
+                }.items()
+            }
+        )
+        self.command = [
+            *(sys.executable, "-m", "autarco_ingest", "serve"),
+            *("--listen", "127.0.0.1:0", "--data", str(data)),
+        ]
         with log.open("ab") as errors:
             self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "autarco_ingest",
-                    "serve",
-                    "--listen",
-                    "127.0.0.1:0",
-                    "--data",
-                    str(data),
-                ],
-                env=environment,
+                self.command,
+                env=self.environment,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
@@ -83,9 +90,11 @@ class ServerProcess:
 
 
 @contextmanager
-def running(data: Path, *, log: Path, **settings: str) -> Iterator[ServerProcess]:
+def running(
+    data: Path, environment: Mapping[str, str] | None = None, /, *, log: Path, **settings: str
+) -> Iterator[ServerProcess]:
     """Runs a server for a while; it is ended in any case."""
-    server = ServerProcess(data, log=log, **settings)
+    server = ServerProcess(data, environment, log=log, **settings)
     try:
         yield server
     finally:
