@@ -2,15 +2,18 @@
 //!
 //! Input: commits, options, then as for the target `stream`, whose reader is the model here. A bit of
 //! the commits says whether the gateway commits behind a piece. At the end it is started again:
-//! everything durable must be there, whatever the machine's clock did meanwhile.
+//! everything durable must be there, whatever the machine's clock did meanwhile, and a stick that got
+//! no answer and sends all of it again must be answered without a second row.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use autarco_gateway::{Gateway, Moment, Settings};
+use autarco_gateway::resend::MEMORY_US;
+use autarco_gateway::{Gateway, Moment};
 use autarco_protocol::frame::{Frame, Step, step};
 use autarco_protocol::message::{Message, classify};
+use autarco_protocol::reading::{Protocol, resend_key};
 use autarco_protocol::reply::Reply;
 
 use super::common::{NOON_US, SECOND_US, at, settings};
@@ -41,7 +44,8 @@ pub fn check(input: &[u8]) {
     settings.limits.idle_timeout_us = i64::MAX;
     settings.limits.first_frame_us = i64::MAX;
     settings.limits.noise_bytes_max = if noise_closes { 100 } else { usize::MAX };
-    let mut session = Session::open(&settings);
+    let gateway = Gateway::open(&settings, at(NOON_US)).expect("an empty journal is no hindrance");
+    let mut session = Session::on(gateway, at(NOON_US));
     for (number, piece) in pieces.into_iter().enumerate() {
         match piece {
             Piece::Bytes(bytes) => session.send(bytes),
@@ -63,8 +67,8 @@ pub fn check(input: &[u8]) {
     }
     session.commit();
     session.assert_answers();
-    let session_end = session.now;
-    let durable = session.end(settings.limits.noise_bytes_max);
+    let (session_end, was_closed) = (session.now, session.is_closed());
+    let (durable, frames) = session.end(settings.limits.noise_bytes_max);
 
     // A machine without a battery starts in the past, until somebody tells it the time.
     let now = if restarts_in_the_past {
@@ -75,11 +79,34 @@ pub fn check(input: &[u8]) {
     let restarted = Gateway::open(&settings, now).expect("it started before");
     let recovered = restarted.seal().as_ref().map_or(0, rows);
     assert_eq!(recovered, durable, "rows after a restart");
+    if !was_closed && session_end.uptime_us - NOON_US < MEMORY_US {
+        assert_resends(restarted, now, &frames);
+    }
+}
+
+fn assert_resends(restarted: Gateway, now: Moment, frames: &[Vec<u8>]) {
+    let mut session = Session::on(restarted, now);
+    session.send(&frames.concat());
+    session.commit();
+    session.assert_answers();
+    // Only what says when it was measured is known for sure, by the bytes that say it.
+    let is_timed = |raw: &&Vec<u8>| {
+        let Step::Frame { frame, .. } = step(raw) else {
+            return false;
+        };
+        frame.protocol() == Protocol::V5 && resend_key(&frame).is_some()
+    };
+    let timed = frames.iter().filter(is_timed).count() as u64;
+    assert!(
+        session.gateway.counters().resends >= timed,
+        "a resend is stored again"
+    );
 }
 
 struct Session {
-    gateway: Gateway,
+    /// Before the gateway, so that it is closed first, by its reset.
     stick: TcpStream,
+    gateway: Gateway,
     now: Moment,
     sent_bytes: u64,
     model: Reader,
@@ -92,9 +119,7 @@ struct Session {
 }
 
 impl Session {
-    fn open(settings: &Settings) -> Self {
-        let gateway =
-            Gateway::open(settings, at(NOON_US)).expect("an empty journal is no hindrance");
+    fn on(gateway: Gateway, now: Moment) -> Self {
         let stick = TcpStream::connect(gateway.address()).expect("it listens");
         stick.set_nodelay(true).expect("a TCP socket");
         stick.set_nonblocking(true).expect("a TCP socket");
@@ -105,7 +130,7 @@ impl Session {
         let session = Self {
             gateway,
             stick,
-            now: at(NOON_US),
+            now,
             sent_bytes: 0,
             model: Reader::default(),
             seen: 0,
@@ -199,8 +224,8 @@ impl Session {
         assert_eq!(self.received, self.expected);
     }
 
-    /// Checks the counts and returns how many rows are durable.
-    fn end(self, noise_bytes_max: usize) -> usize {
+    /// Checks the counts and returns how many rows are durable, and the frames.
+    fn end(self, noise_bytes_max: usize) -> (usize, Vec<Vec<u8>>) {
         let counters = self.gateway.counters();
         let noise: usize = self.model.rejected.iter().sum();
         if self.is_closed() {
@@ -219,7 +244,7 @@ impl Session {
         let durable = self.gateway.seal().as_ref().map_or(0, rows) as u64;
         let events = counters.frames_session + u64::from(said_goodbye);
         assert_eq!(durable, counters.staged + events, "rows of what was staged");
-        usize::try_from(durable).expect("few rows")
+        (durable as usize, self.model.frames)
     }
 }
 
