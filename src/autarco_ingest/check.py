@@ -4,41 +4,40 @@
 changes nothing, takes no lock for longer than a look at it, and may run beside a server: what a
 server is writing just now is no finding.
 
-Not here: how a segment is read (Rust, `journal/inspect.rs`), how a table is (`check_tables`), and
-what is done about damage (`set_aside`).
+Not here: how a segment is read (Rust, `journal/inspect.rs`) and judged (`check_journal`), what is
+looked at in tables (`check_tables`) and around them (`check_directory`), and what is done about
+damage (`set_aside`).
 """
 
 from __future__ import annotations
 
+import enum
 import fcntl
 import os
-import resource
-import shutil
-import stat
 import sys
 import time
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from autarco_ingest import _core, catalog, check_tables, descriptors, paths, registry
-from autarco_ingest.address_keys import KEY_BYTES
-from autarco_ingest.check_reader import Reader, ReaderError, ReadFile
-from autarco_ingest.finding import Finding
+from autarco_ingest import (
+    _core,
+    catalog,
+    check_directory,
+    check_journal,
+    check_tables,
+    paths,
+    set_aside,
+)
+from autarco_ingest.check_reader import Reader, ReaderError, ReadFile, TableName
+from autarco_ingest.check_tables import TableReport
+from autarco_ingest.finding import Finding, attention
 from autarco_ingest.progress import Meter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from autarco_ingest.check_tables import DamagedFile
+    from autarco_ingest.check_tables import DamagedFile, Table
     from autarco_ingest.settings import Settings
-
-FREE_BYTES_MIN = 1024 * 1024 * 1024
-"""Room for a day of 10,000 sticks; with less, a server may have to stop acknowledging soon."""
-
-CONNECTIONS_MIN = 1_000
-"""A limit of open files that allows so many connections hinders no fleet that starts small."""
 
 CATALOG_ATTEMPTS = 5
 """The catalog is replaced every few seconds; what was missing in one may be right in the next."""
@@ -48,47 +47,57 @@ class CheckError(Exception):
     """The check could not be made; the message is one sentence."""
 
 
-class Outcome(msgspec.Struct, kw_only=True):
-    """How much was found, and which data files can be set aside."""
+class Change(enum.Enum):
+    """What a check may change; the caller holds the lock of the directory unless it is nothing."""
 
-    findings: int = 0
-    damaged: list[DamagedFile] = []
+    NOTHING = "nothing"
+    SET_ASIDE = "tables lose the data files that cannot be read"
+    BRING_BACK = "tables get back files that were set aside and are there again"
 
 
 def run(
-    settings: Settings, report: Callable[[Finding], None], *, is_alone: bool = False
-) -> Outcome:
-    """Checks a data directory and calls `report` for each finding.
+    settings: Settings, report: Callable[[Finding], None], change: Change = Change.NOTHING
+) -> int:
+    """Checks a data directory, calls `report` for each finding, and returns how many there were.
 
-    `is_alone`: the caller holds the lock of the directory, so no server does.
-
-    Raises CheckError when there is nothing to check or this user may not read it.
+    Raises CheckError when there is nothing to check or this user may not read it, SetAsideError
+    when a wanted change is not possible.
     """
     data = paths.DataDirectory.at(settings.data)
     if not data.journal.is_dir() and not data.lake.is_dir():
         raise CheckError(f"{data.root} is no data directory: it has neither journal nor tables")
-    outcome = Outcome()
+    count = 0
 
-    def found(finding: Finding) -> None:
-        outcome.findings += 1
-        report(finding)
+    def found(findings: Iterable[Finding]) -> None:
+        nonlocal count
+        for finding in findings:
+            count += 1
+            report(finding)
 
     try:
-        is_running = not is_alone and is_held(data.lock)
-        for finding in _directory(settings, data):
-            found(finding)
+        is_running = change is Change.NOTHING and is_held(data.lock)
+        found(check_directory.check(settings, data))
         # Before the tables: a segment that is missing now is in them when they are looked at.
-        _say("journal")
+        _say("checking the journal")
         segments = _core.inspect_journal(data.journal) if data.journal.is_dir() else []
-        committed, outcome.damaged = _tables(settings, data, found)
-        for finding in journal_findings(segments, committed=committed, is_running=is_running):
-            found(finding)
-        _say("catalog")
-        for finding in _catalog(data):
-            found(finding)
+        if not is_running and (note := check_journal.torn_tail(segments)):
+            _say(note)
+        if change is Change.BRING_BACK:
+            _bring_back(settings, data)
+        tables = _tables(settings, data)
+        found(tables.findings)
+        if change is Change.SET_ASIDE:
+            found(set_aside.set_aside(data, tables.damaged, time_zone=settings.time_zone))
+        else:
+            found(_damaged(file) for file in tables.damaged)
+        found(check_journal.judge(segments, committed=tables.committed, is_running=is_running))
+        _say("checking the catalog")
+        found(_catalog(data))
+    except BrokenPipeError:
+        raise
     except (ReaderError, OSError) as error:
         raise CheckError(str(error)) from error
-    return outcome
+    return count
 
 
 def is_held(lock: Path) -> bool:
@@ -107,187 +116,58 @@ def is_held(lock: Path) -> bool:
     return False
 
 
-def _say(what: str) -> None:
-    sys.stderr.write(f"checking {what}\n")
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
 
 
-# --- directory ------------------------------------------------------------------------------
+def _open_tables(settings: Settings, data: paths.DataDirectory, reader: Reader) -> list[Table]:
+    names: tuple[TableName, ...] = ("sessions", "quarantine", "readings")
+    return [check_tables.open_table(data, name, settings.node, reader) for name in names]
 
 
-def _directory(settings: Settings, data: paths.DataDirectory) -> Iterator[Finding]:
-    if data.root.stat().st_mode & stat.S_IWOTH:
-        yield _attention(".", "anybody on this machine may write here", "chmod o-w it")
-    free = shutil.disk_usage(data.root).free
-    if free < FREE_BYTES_MIN:
-        yield _attention(
-            ".",
-            f"{free // 1024**2} MiB free on this file system",
-            "make room: on a full disk no frame is acknowledged",
-        )
-    yield from _address_keys(settings.address.keys or data.address_keys)
-    listed = settings.registry.file or data.registry
-    try:
-        registry.load(listed)
-    except FileNotFoundError:
-        if settings.registry.policy == "known":
-            yield _attention(
-                str(listed), "missing, so every logger is refused", "write the list of loggers"
-            )
-    except registry.RegistryError as error:
-        yield _attention(
-            str(listed),
-            str(error),
-            "correct it: a running server keeps the list before it, none can start with it",
-        )
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    possible = descriptors.connections_possible(settings.connections_max, hard)
-    if possible < min(settings.connections_max, CONNECTIONS_MIN):
-        yield _attention(
-            "limit of open files",
-            f"{hard}, which leaves room for {possible} connections",
-            "raise it where the server is started, as LimitNOFILE does",
-        )
-
-
-def _address_keys(directory: Path) -> Iterator[Finding]:
-    if not directory.is_dir():
-        return
-    for path in (directory, *sorted(directory.glob("*.key"))):
-        try:
-            status = path.stat()
-        except FileNotFoundError:
-            # Its time was over.
-            continue
-        if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            yield _attention(
-                str(path),
-                f"mode {stat.S_IMODE(status.st_mode):04o}: others may read the keys that hide "
-                "addresses",
-                "chmod go= it",
-            )
-        if path != directory and status.st_size != KEY_BYTES:
-            yield Finding(
-                severity="damage",
-                place=str(path),
-                seen=f"{status.st_size} bytes, wanted {KEY_BYTES}",
-                do="restore it from a backup; removed, sources of its month keep no relation to "
-                "those from before",
-            )
-
-
-def _attention(place: str, seen: str, do: str) -> Finding:
-    return Finding(severity="attention", place=place, seen=seen, do=do)
-
-
-# --- journal --------------------------------------------------------------------------------
-
-
-def journal_findings(
-    segments: list[_core.JournalSegment], *, committed: int, is_running: bool
-) -> Iterator[Finding]:
-    """Judges what was read of the journal; `committed` is the newest segment in the tables.
-
-    A torn tail is none: an interrupted write was not acknowledged, and the next start leaves it
-    out.
-    """
-    before = committed
-    for segment in segments:
-        place = f"journal/{segment.number:020}.wal"
-        is_newest = segment is segments[-1]
-        if segment.state == "damaged":
-            yield Finding(
-                severity="damage",
-                place=place,
-                seen=_hidden(segment),
-                do=_rescue(is_stored=segment.number <= committed, is_running=is_running),
-            )
-        elif segment.records_behind_damage and segment.number > committed and not is_running:
-            yield _attention(
-                place,
-                f"{_hidden(segment)}, and sectors in between were never written",
-                "after a power cut that is normal, and none of them was acknowledged; without "
-                "one, copy the file away before a server starts",
-            )
-        if committed and segment.number > before + 1:
-            yield Finding(
-                severity="damage",
-                place=f"journal/{before + 1:020}.wal",
-                seen=f"missing, as are all up to {segment.number - 1}, and not in the tables"
-                if segment.number > before + 2
-                else "missing, and not in the tables",
-                do="bring it back from a backup before a server starts; without one, the "
-                "readings acknowledged in it are lost",
-            )
-        before = max(before, segment.number)
-        if segment.state == "torn" and is_newest and not is_running:
-            sys.stderr.write(
-                f"{place} ends in {segment.torn_bytes} bytes of an interrupted write: normal after "
-                "a crash, nothing in them was acknowledged\n"
-            )
-
-
-def _hidden(segment: _core.JournalSegment) -> str:
-    return (
-        f"{segment.records} records can be read, then one is broken at byte {segment.read_bytes}, "
-        f"and {segment.records_behind_damage} whole ones behind it are hidden"
-    )
-
-
-def _rescue(*, is_stored: bool, is_running: bool) -> str:
-    if is_stored:
-        return (
-            "its rows are in the tables unless it was damaged before the last start of the "
-            "server; look after the disk"
-        )
-    if is_running:
-        return (
-            "leave the server running or stop it with SIGTERM, never with SIGKILL: what it "
-            "received itself it stores from memory; copy the file away and check again"
-        )
-    return (
-        "start no server yet, it would store the readable records and delete the file; copy it "
-        "away and put a sound copy in its place; without one, what follows the broken record is "
-        "lost"
-    )
-
-
-# --- tables and catalog ---------------------------------------------------------------------
-
-
-def _tables(
-    settings: Settings, data: paths.DataDirectory, found: Callable[[Finding], None]
-) -> tuple[int, list[DamagedFile]]:
-    """Returns the newest committed segment and the damaged data files."""
-    now_s = time.time()
+def _bring_back(settings: Settings, data: paths.DataDirectory) -> None:
     with Reader() as reader:
-        tables = [
-            check_tables.open_table(data, name, settings.node, reader)
-            for name in ("readings", "sessions", "quarantine")
-        ]
-        damaged: list[DamagedFile] = []
-        committed = 0
-        total = sum(file.bytes for table in tables for file in table.files)
-        with Meter("reading tables", total) as meter:
+        for table in _open_tables(settings, data, reader):
+            files = set_aside.bring_back(data, table, reader)
+            for file in files:
+                _say(f"{file.name}: back in table {table.name} with {file.rows} rows")
+            brought = [table.directory / file.name for file in files]
+            if brought:
+                set_aside.rebuild_catalog(data, brought, time_zone=settings.time_zone)
+
+
+def _tables(settings: Settings, data: paths.DataDirectory) -> TableReport:
+    """Reads all tables and what stands beside them; `committed` is that of the readings."""
+    now_s = time.time()
+    total = TableReport()
+    with Reader() as reader:
+        tables = _open_tables(settings, data, reader)
+        bytes_all = sum(file.bytes for table in tables for file in table.files)
+        with Meter("reading tables", bytes_all) as meter:
             for table in tables:
                 report = check_tables.check(data, table, reader, meter, now_s=now_s)
-                for finding in report.findings:
-                    found(finding)
-                damaged += report.damaged
-                if table.name == "readings":
-                    # Written last, it says for all how far the node has come.
-                    committed = report.committed
+                total.findings += report.findings
+                total.damaged += report.damaged
+                # Readings are written last and say for all how far the node has come.
+                total.committed = report.committed
         for path in (data.latest, *data.tail_files().values()):
             question = ReadFile(path=str(path), columns="readings", partitioned=False, rows=None)
             if path.exists() and (fault := reader.ask(question).fault) and path.exists():
-                found(
-                    _attention(
-                        str(path.relative_to(data.root)),
-                        f"cannot be read: {fault}",
-                        "nothing is lost, the server writes a new one; restart it to be sure",
-                    )
-                )
-    return committed, damaged
+                place = str(path.relative_to(data.root))
+                todo = "nothing is lost: delete it and restart the server, which writes a new one"
+                total.findings.append(attention(place, f"cannot be read: {fault}", todo))
+    return total
+
+
+def _damaged(damaged: DamagedFile) -> Finding:
+    return Finding(
+        severity="damage",
+        place=f"lake/{damaged.table}/{damaged.file.name}",
+        seen=damaged.seen,
+        do="bring the file back from a backup, or stop the server and run "
+        "`autarco-ingest check --set-aside` so that all other rows can be queried",
+    )
 
 
 def _catalog(data: paths.DataDirectory) -> Iterator[Finding]:
@@ -298,7 +178,7 @@ def _catalog(data: paths.DataDirectory) -> Iterator[Finding]:
             before = data.catalog.stat().st_ino if data.catalog.exists() else 0
             inspection = catalog.inspect(data)
         except catalog.NoCatalogError:
-            yield _attention(place, "missing", rebuilt)
+            yield attention(place, "missing", rebuilt)
             return
         except catalog.CatalogError as error:
             yield Finding(severity="damage", place=place, seen=_one_line(error), do=rebuilt)

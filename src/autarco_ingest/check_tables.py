@@ -40,6 +40,7 @@ class DamagedFile(msgspec.Struct, frozen=True, kw_only=True):
 
     table: TableName
     file: DataFile
+    seen: str
     exists: bool
 
     @property
@@ -53,6 +54,8 @@ class Log(msgspec.Struct, kw_only=True):
 
     files: dict[str, DataFile] = {}
     ever_added: set[str] = set()
+    set_aside: set[str] = set()
+    """Files that a repair took out, and that no later entry added again."""
     committed: int = 0
     findings: list[Finding] = []
 
@@ -104,44 +107,44 @@ def check(
         log = _place(data, paths.log_directory(table.directory))
         report.findings.append(Finding(severity="damage", place=log, seen=seen, do=do))
     for file in table.files:
-        damage = _file_damage(table, file, reader)
+        damage = file_damage(table, file, reader)
         meter.advance(file.bytes)
-        if damage is None:
-            continue
-        seen, exists = damage
-        report.damaged.append(DamagedFile(table=table.name, file=file, exists=exists))
-        report.findings.append(
-            Finding(
-                severity="damage",
-                place=_place(data, table.directory / file.name),
-                seen=seen,
-                do="bring the file back from a backup, or stop the server and run "
-                "`autarco-ingest check --set-aside` so that all other rows can be queried",
-            )
-        )
+        if damage is not None:
+            report.damaged.append(damage)
     report.findings += _left_behind(data, table, now_s=now_s)
     return report
 
 
-def _file_damage(table: Table, file: DataFile, reader: Reader) -> tuple[str, bool] | None:
-    """Returns what is wrong with a data file and whether it exists."""
+def file_damage(table: Table, file: DataFile, reader: Reader) -> DamagedFile | None:
+    """Reads one data file; None when it is as the log says, or not wanted any more."""
     path = table.directory / file.name
+
+    def damaged(seen: str, *, exists: bool = True) -> DamagedFile:
+        return DamagedFile(table=table.name, file=file, seen=seen, exists=exists)
+
     try:
         size = path.stat().st_size
     except FileNotFoundError:
         again = reader.ask(OpenTable(directory=str(table.directory), node=table.node))
         if again.fault is None and file.name not in {other.name for other in again.files}:
             return None
-        return "missing", False
+        return damaged("missing", exists=False)
     if size != file.bytes:
-        return f"{size} bytes, {file.bytes} in the log", True
+        return damaged(f"{size} bytes, {file.bytes} in the log")
     question = ReadFile(path=str(path), columns=table.name, partitioned=True, rows=file.rows)
     fault = reader.ask(question).fault
-    return (f"cannot be read: {fault}", True) if fault else None
+    return damaged(f"cannot be read: {fault}") if fault else None
 
 
 def _left_behind(data: paths.DataDirectory, table: Table, *, now_s: float) -> Iterator[Finding]:
     known = table.log.ever_added | {file.name for file in table.files}
+    for name in sorted(table.on_disk.keys() & table.log.set_aside):
+        yield Finding(
+            severity="attention",
+            place=_place(data, table.directory / name),
+            seen="was set aside and is there again",
+            do="stop the server and run `autarco-ingest check --bring-back`",
+        )
     for name, modified_s in table.on_disk.items():
         if name not in known and now_s - modified_s > ORPHAN_S:
             yield Finding(
@@ -181,8 +184,7 @@ def _read_log(directory: Path, node: str, *, place: str) -> Log:
     for version, entry in sorted(entries.items()):
         try:
             content = entry.read_bytes()
-            for action in _actions(content):
-                _take(log, action, node)
+            _take(log, list(_actions(content)), node)
         except FileNotFoundError:
             continue
         except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -236,16 +238,22 @@ def _actions(entry: bytes) -> Iterator[dict[str, Any]]:
         yield action
 
 
-def _take(log: Log, action: dict[str, Any], node: str) -> None:
-    if add := action.get("add"):
-        name = unquote(add["path"])
-        rows = json.loads(add.get("stats") or "{}").get("numRecords")
-        log.files[name] = DataFile(name=name, bytes=add["size"], rows=rows)
-        log.ever_added.add(name)
-    if remove := action.get("remove"):
-        log.files.pop(unquote(remove["path"]), None)
-    if (transaction := action.get("txn")) and transaction["appId"] == node:
-        log.committed = max(log.committed, transaction["version"])
+def _take(log: Log, actions: list[dict[str, Any]], node: str) -> None:
+    is_repair = any(action.get("commitInfo", {}).get("operation") == "FSCK" for action in actions)
+    for action in actions:
+        if add := action.get("add"):
+            name = unquote(add["path"])
+            rows = json.loads(add.get("stats") or "{}").get("numRecords")
+            log.files[name] = DataFile(name=name, bytes=add["size"], rows=rows)
+            log.ever_added.add(name)
+            log.set_aside.discard(name)
+        if remove := action.get("remove"):
+            name = unquote(remove["path"])
+            log.files.pop(name, None)
+            if is_repair:
+                log.set_aside.add(name)
+        if (transaction := action.get("txn")) and transaction["appId"] == node:
+            log.committed = max(log.committed, transaction["version"])
 
 
 def _log_damage(table: Table) -> tuple[str, str]:

@@ -117,7 +117,9 @@ def _parser() -> argparse.ArgumentParser:
 
     check = add("check", _check, "Verify journal, tables and catalog, and say what to do.")
     check.add_argument("--format", choices=("text", "json"), default="text")
-    check.add_argument("--set-aside", action="store_true", help="take damaged files out of tables")
+    change = check.add_mutually_exclusive_group()
+    change.add_argument("--set-aside", action="store_true", help="take damaged files out of tables")
+    change.add_argument("--bring-back", action="store_true", help="add files from a backup again")
 
     add("version", _version, "Show the version.")
     return parser
@@ -245,17 +247,17 @@ def _check(parsed: argparse.Namespace) -> int:
         print(msgspec.json.encode(finding).decode() if as_json else finding.line(), flush=True)
 
     data = paths.DataDirectory.at(settings.data)
+    change = check.Change.NOTHING
+    if parsed.set_aside:
+        change = check.Change.SET_ASIDE
+    elif parsed.bring_back:
+        change = check.Change.BRING_BACK
     try:
-        with set_aside.locked(data) if parsed.set_aside else nullcontext():
-            outcome = check.run(settings, show, is_alone=parsed.set_aside)
-            if parsed.set_aside and outcome.damaged:
-                for missing in set_aside.set_aside(
-                    data, outcome.damaged, time_zone=settings.time_zone
-                ):
-                    show(missing)
+        with nullcontext() if change is check.Change.NOTHING else set_aside.locked(data):
+            findings = check.run(settings, show, change)
     except (check.CheckError, set_aside.SetAsideError) as error:
         raise UsageError(str(error)) from error
-    return FINDINGS if outcome.findings else DONE
+    return FINDINGS if findings else DONE
 
 
 def _version(parsed: argparse.Namespace) -> int:

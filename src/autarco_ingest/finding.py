@@ -19,3 +19,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     def line(self) -> str:
         """Returns the finding as one line of text."""
         return f"{self.severity}: {self.place}: {self.seen}; {self.do}"
+
+
+def attention(place: str, seen: str, do: str) -> Finding:
+    """Returns a finding that is no damage yet."""
+    return Finding(severity="attention", place=place, seen=seen, do=do)

@@ -1,30 +1,42 @@
-"""How do all other rows stay queryable when a data file is damaged?
+"""How do all other rows stay queryable when a data file is damaged, and how does it come back?
 
 The file is moved to `damaged/` and taken out of its table's log, so that every reader finds only
-files that can be read; nothing is deleted. The catalog then names what is left of the moment it
-was made for. Whoever calls this holds the lock of the data directory: no server is running.
+files that can be read; nothing is deleted. A sound copy at the old place comes back by a log entry
+that repeats the one which added it. The catalog keeps to the moment it was made for, without or
+with the file. Whoever calls this holds the lock of the data directory: no server is running.
 
-Ended halfway, the table names a file that is gone: setting aside once more finishes it.
+Setting aside that ended halfway leaves a table that names a file which is gone: doing it once more
+finishes it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
+import json
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from deltalake import DeltaTable, PostCommitHookProperties
 from deltalake.exceptions import DeltaError
+from deltalake.transaction import AddAction
 
-from autarco_ingest import catalog, delta_log, durable, paths
+from autarco_ingest import catalog, check_tables, delta_log, durable, paths
+from autarco_ingest.check_reader import DataFile
 from autarco_ingest.finding import Finding
+from autarco_ingest.lake import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
-    from autarco_ingest.check_tables import DamagedFile
+    from autarco_ingest.check_reader import Reader
+    from autarco_ingest.check_tables import DamagedFile, Table
+
+
+_NOTHING_ELSE = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+"""As for a batch: nothing else may change before the entry is on disk."""
 
 
 class SetAsideError(Exception):
@@ -55,17 +67,17 @@ def set_aside(
 
     Raises SetAsideError; what was set aside until then stays so.
     """
+    if not damaged:
+        return []
     missing = []
-    try:
+    with _explained("cannot set aside"):
         for table in sorted({file.table for file in damaged}):
             files = [file for file in damaged if file.table == table]
             directory = paths.table_directory(data.lake, table)
             for file in files:
                 missing.append(_move(data, directory, file))
             _forget(directory)
-        _rebuild_catalog(data, time_zone)
-    except (OSError, DeltaError, catalog.CatalogError) as error:
-        raise SetAsideError(f"cannot set aside: {' '.join(str(error).split())}") from error
+        rebuild_catalog(data, [], time_zone=time_zone)
     return missing
 
 
@@ -73,35 +85,91 @@ def _move(data: paths.DataDirectory, directory: Path, damaged: DamagedFile) -> F
     """Moves one file and returns what its table lacks without it."""
     path = directory / damaged.file.name
     place = data.damaged / damaged.table / damaged.file.name
-    seen = f"missing, and taken out of table {damaged.table}"
     if damaged.exists:
         durable.make_directory(place.parent)
-        os.replace(path, place)
+        path.replace(place)
         durable.sync(place.parent)
         durable.sync(path.parent)
-        seen = f"set aside from table {damaged.table}"
+    name = str(path.relative_to(data.root))
+    rows = "an unknown number of" if damaged.file.rows is None else damaged.file.rows
     return Finding(
         severity="damage",
-        place=str(place.relative_to(data.root)),
-        seen=f"{seen}: {damaged.file.rows} rows of {damaged.date} (UTC) are not in it any more",
-        do=f"if a backup has {path.relative_to(data.root)}, bring it back as docs/check.md says",
+        place=name,
+        seen=f"{damaged.seen}; set aside, so table {damaged.table} lacks {rows} rows of "
+        f"{damaged.date} (UTC)",
+        do="if a backup has this file, put it there again and run "
+        "`autarco-ingest check --bring-back`",
     )
+
+
+def bring_back(data: paths.DataDirectory, table: Table, reader: Reader) -> list[DataFile]:
+    """Adds the files that were set aside and are there again, and returns them.
+
+    One that differs from the log or cannot be read stays out. Raises SetAsideError or ReaderError.
+    """
+    candidates = table.on_disk.keys() & table.log.set_aside
+    sound = []
+    for add in _added(table.directory, candidates):
+        file = DataFile(
+            name=add.path, bytes=add.size, rows=json.loads(add.stats or "{}").get("numRecords")
+        )
+        exists = (table.directory / add.path).exists()
+        if exists and check_tables.file_damage(table, file, reader) is None:
+            sound.append((add, file))
+    if sound:
+        with _explained("cannot bring back"):
+            delta = DeltaTable(table.directory)
+            before = delta.version()
+            delta.create_write_transaction(
+                [add for add, _ in sound],
+                "append",
+                delta.schema(),
+                ["date"],
+                post_commithook_properties=_NOTHING_ELSE,
+            )
+            delta_log.sync(table.directory, before + 1, DeltaTable(table.directory).version())
+    return [file for _, file in sound]
+
+
+def _added(directory: Path, names: AbstractSet[str]) -> list[AddAction]:
+    """Returns what the log said when it added these files."""
+    found = {}
+    if names:
+        for _, entry in sorted(paths.log_entries(directory).items()):
+            for line in entry.read_bytes().splitlines():
+                add = json.loads(line).get("add")
+                if add and (name := unquote(add["path"])) in names:
+                    found[name] = AddAction(
+                        path=name,
+                        size=add["size"],
+                        partition_values=add["partitionValues"],
+                        modification_time=add["modificationTime"],
+                        data_change=True,
+                        stats=add["stats"],
+                    )
+    return list(found.values())
 
 
 def _forget(directory: Path) -> None:
     """Takes the files that are gone out of the table, on disk."""
     delta = DeltaTable(directory)
     before = delta.version()
-    delta.repair(
-        # As for a batch: nothing else may change before the entry is on disk.
-        post_commithook_properties=PostCommitHookProperties(
-            create_checkpoint=False, cleanup_expired_logs=False
-        )
-    )
+    delta.repair(post_commithook_properties=_NOTHING_ELSE)
     delta_log.sync(directory, before + 1, DeltaTable(directory).version())
 
 
-def _rebuild_catalog(data: paths.DataDirectory, time_zone: str) -> None:
+@contextlib.contextmanager
+def _explained(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, DeltaError, catalog.CatalogError) as error:
+        raise SetAsideError(f"{what}: {one_line(error)}") from error
+
+
+def rebuild_catalog(
+    data: paths.DataDirectory, brought_back: Sequence[Path], *, time_zone: str
+) -> None:
+    """Builds a catalog of the files that the one before named and that exist, and of more."""
     # What the catalog named and is still there is the same moment without the damage. The tables'
     # newest state could hold rows of the tail a second time.
     try:
@@ -109,6 +177,7 @@ def _rebuild_catalog(data: paths.DataDirectory, time_zone: str) -> None:
     except catalog.CatalogError:
         # Missing or damaged, as the check said; the next start of a server builds it.
         return
+    named += [path for path in brought_back if path not in named]
 
     def below(directory: Path) -> list[Path]:
         return [path for path in named if path.is_relative_to(directory)]
