@@ -4,6 +4,7 @@
 mod decode;
 mod error;
 mod gateway;
+mod inspect;
 
 #[pyo3::pymodule(gil_used = false)]
 mod _core {
@@ -11,6 +12,8 @@ mod _core {
     use crate::decode::decode;
     #[pymodule_export]
     use crate::gateway::{Batch, Gateway, Pending};
+    #[pymodule_export]
+    use crate::inspect::{JournalSegment, inspect_journal};
 
     /// Whether this build carries debug checks and no optimisation: benchmarks would lie.
     #[pymodule_export]

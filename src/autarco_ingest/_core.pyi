@@ -1,11 +1,19 @@
 """Types of the compiled module; `make check` compares this file with the binary."""
 
 import os
-from typing import Final, TypedDict, final, type_check_only
+from typing import Final, Literal, TypedDict, final, type_check_only
 
 import arro3.core
 
-__all__ = ["DEBUG_BUILD", "Batch", "Gateway", "Pending", "decode"]
+__all__ = [
+    "DEBUG_BUILD",
+    "Batch",
+    "Gateway",
+    "JournalSegment",
+    "Pending",
+    "decode",
+    "inspect_journal",
+]
 
 DEBUG_BUILD: Final[bool]
 
@@ -103,3 +111,22 @@ def decode(
     oldest_us: int = 0,
     ahead_us: int = 600_000_000,
 ) -> list[str]: ...
+
+@final
+class JournalSegment:
+    @property
+    def number(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def records(self) -> int: ...
+    @property
+    def read_bytes(self) -> int: ...
+    @property
+    def torn_bytes(self) -> int: ...
+    @property
+    def records_behind_damage(self) -> int: ...
+    @property
+    def state(self) -> Literal["whole", "torn", "damaged"]: ...
+
+def inspect_journal(directory: str | os.PathLike[str]) -> list[JournalSegment]: ...

@@ -11,6 +11,7 @@ is known to whoever committed them (`lake.Lake.files`, `latest.Tail.current`).
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -39,6 +40,14 @@ _READING_STATEMENTS = frozenset(
     }
 )
 
+
+VIEWS = ("readings", "sessions", "quarantine", "latest", "daily_energy")
+
+_VIEW_DEFINITIONS = """
+SELECT view_name, sql FROM duckdb_views() WHERE database_name = 'catalog' AND NOT internal
+"""
+
+_FILE_NAME = re.compile(r"'((?:[^']|'')*\.parquet)'")
 
 ATTACH_ATTEMPTS = 20
 """The catalog is replaced every few seconds at most; each attempt takes a millisecond."""
@@ -107,6 +116,38 @@ def query(data: paths.DataDirectory, sql: str) -> pa.Table:
         except duckdb.Error as error:
             raise QueryError(str(error)) from error
     return result
+
+
+class Inspection(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the catalog answers; `faults` says by view why one does not."""
+
+    faults: dict[str, str]
+    files: list[Path]
+    """Every file that a view names."""
+
+
+def inspect(data: paths.DataDirectory) -> Inspection:
+    """Asks every view of one catalog for a row and lists the files the views name.
+
+    Raises NoCatalogError, or CatalogError when it cannot be opened.
+    """
+    if not data.catalog.exists():
+        raise NoCatalogError(f"no catalog in {data.root}")
+    faults = {}
+    with duckdb.connect(config=_OFFLINE) as connection:
+        _attach(connection, data.catalog)
+        try:
+            definitions = dict(connection.execute(_VIEW_DEFINITIONS).fetchall())
+        except duckdb.Error as error:
+            raise CatalogError(f"cannot read {data.catalog}: {error}") from error
+        for view in VIEWS:
+            try:
+                connection.execute(f"SELECT * FROM {_name(view)} LIMIT 1").fetchall()  # noqa: S608
+            except duckdb.Error as error:
+                faults[view] = str(error)
+    names = {name for sql in definitions.values() for name in _FILE_NAME.findall(sql)}
+    files = [Path(name.replace("''", "'")) for name in sorted(names)]
+    return Inspection(faults=faults, files=files)
 
 
 class _View(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from autarco_ingest.finding import Finding
     from autarco_ingest.settings import Settings
 
 DONE = 0
@@ -113,6 +114,12 @@ def _parser() -> argparse.ArgumentParser:
     sql = add("sql", _sql, "Ask the readings anything in SQL; without SQL, list the views.")
     sql.add_argument("sql", nargs="?", metavar="SQL", help="default: read from standard input")
     sql.add_argument("--format", choices=("table", "csv", "json"), default="table")
+
+    check = add("check", _check, "Verify journal, tables and catalog, and say what to do.")
+    check.add_argument("--format", choices=("text", "json"), default="text")
+    change = check.add_mutually_exclusive_group()
+    change.add_argument("--set-aside", action="store_true", help="take damaged files out of tables")
+    change.add_argument("--bring-back", action="store_true", help="add files from a backup again")
 
     add("version", _version, "Show the version.")
     return parser
@@ -225,6 +232,32 @@ def _sql(parsed: argparse.Namespace) -> int:
         raise UsageError(str(error)) from error
     render.FORMATS[parsed.format](result, sys.stdout)
     return DONE
+
+
+def _check(parsed: argparse.Namespace) -> int:
+    settings = _settings(parsed)
+    from contextlib import nullcontext
+
+    import msgspec
+
+    from autarco_ingest import check, paths, set_aside
+
+    def show(finding: Finding) -> None:
+        as_json = parsed.format == "json"
+        print(msgspec.json.encode(finding).decode() if as_json else finding.line(), flush=True)
+
+    data = paths.DataDirectory.at(settings.data)
+    change = check.Change.NOTHING
+    if parsed.set_aside:
+        change = check.Change.SET_ASIDE
+    elif parsed.bring_back:
+        change = check.Change.BRING_BACK
+    try:
+        with nullcontext() if change is check.Change.NOTHING else set_aside.locked(data):
+            findings = check.run(settings, show, change)
+    except (check.CheckError, set_aside.SetAsideError) as error:
+        raise UsageError(str(error)) from error
+    return FINDINGS if findings else DONE
 
 
 def _version(parsed: argparse.Namespace) -> int:

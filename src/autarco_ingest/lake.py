@@ -282,6 +282,8 @@ def _write_file(directory: Path, name: str, day: str, rows: pa.Table) -> AddActi
             row_group_size=ROW_GROUP_ROWS,
             # The table's own schema says it all; a copy in each small file costs kilobytes.
             store_schema=False,
+            # A flipped bit would otherwise be a wrong measurement; 6 bytes per page.
+            write_page_checksum=True,
         )
     durable.sync(path)
     durable.sync(path.parent)
@@ -331,9 +333,9 @@ def _reported(table: schema.Table) -> Iterator[None]:
     try:
         yield
     except (DeltaError, OSError, pa.ArrowException) as error:
-        raise LakeError(f"table {table.name}: {_one_line(error)}") from error
+        raise LakeError(f"table {table.name}: {one_line(error)}") from error
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     """deltalake draws its causes as a coloured tree; a log field is one plain line."""
     return " ".join(_COLOUR.sub("", str(error)).split())

@@ -88,6 +88,11 @@ class DataDirectory(msgspec.Struct, frozen=True):
         return sorted(self.tail.glob(draft(self.tail / f"{_TAIL_PREFIX}*.parquet").name))
 
     @property
+    def damaged(self) -> Path:
+        """Where `check --set-aside` puts data files that cannot be read."""
+        return self.root / "damaged"
+
+    @property
     def catalog(self) -> Path:
         """The DuckDB database that people open."""
         return self.root / "catalog.duckdb"

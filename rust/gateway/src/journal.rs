@@ -14,6 +14,10 @@
 //! Header: magic, number, number and end of the last durable segment, CRC32C of these.
 //! Record: `u32` body length, `u32` CRC32C of the body, body. A length of zero ends the segment.
 
+mod inspect;
+
+pub use inspect::{SegmentReport, SegmentState, inspect};
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
@@ -189,28 +193,13 @@ impl Journal {
     /// Every segment found at [`Journal::open`], oldest first: its number and its content up to
     /// where it counts.
     pub fn recover(&self) -> io::Result<impl Iterator<Item = io::Result<(u64, Vec<u8>)>> + '_> {
-        let mut durable = Vec::new();
+        let mut headers = Vec::new();
         for sealed in &self.sealed {
-            durable.extend(self.read_header(sealed.number)?);
+            headers.extend(read_header(&self.path(sealed.number), sealed.number)?);
         }
-        let ends = move |number: u64| {
-            let limits = durable.iter().filter(|header| header.number > number);
-            // A segment newer than the durable one, and older than the header that says so, is void.
-            limits
-                .filter(|header| header.durable.number <= number)
-                .map(|header| {
-                    if header.durable.number < number {
-                        0
-                    } else {
-                        header.durable.end
-                    }
-                })
-                .min()
-                .unwrap_or(WHOLE)
-        };
         Ok(self.sealed.iter().map(move |sealed| {
             let mut bytes = fs::read(self.path(sealed.number))?;
-            bytes.truncate(ends(sealed.number) as usize);
+            bytes.truncate(counted_end(&headers, sealed.number) as usize);
             Ok((sealed.number, bytes))
         }))
     }
@@ -348,16 +337,8 @@ impl Journal {
         }
     }
 
-    fn read_header(&self, number: u64) -> io::Result<Option<Header>> {
-        let mut bytes = Vec::new();
-        File::open(self.path(number))?
-            .take(HEADER_BYTES as u64)
-            .read_to_end(&mut bytes)?;
-        Ok(Header::read(&bytes).filter(|header| header.number == number))
-    }
-
     fn path(&self, number: u64) -> PathBuf {
-        self.directory.join(format!("{number:020}.wal"))
+        path(&self.directory, number)
     }
 }
 
@@ -386,6 +367,35 @@ pub fn prepare_spare(directory: &Path, bytes: usize) -> io::Result<()> {
     }
     fs::rename(&building, &spare)?;
     sync_directory(directory)
+}
+
+fn path(directory: &Path, number: u64) -> PathBuf {
+    directory.join(format!("{number:020}.wal"))
+}
+
+fn read_header(path: &Path, number: u64) -> io::Result<Option<Header>> {
+    let mut bytes = Vec::new();
+    File::open(path)?
+        .take(HEADER_BYTES as u64)
+        .read_to_end(&mut bytes)?;
+    Ok(Header::read(&bytes).filter(|header| header.number == number))
+}
+
+/// Where segment `number` ends by what later segments say of it.
+fn counted_end(headers: &[Header], number: u64) -> u32 {
+    let later = headers.iter().filter(|header| header.number > number);
+    // A segment newer than the durable one, and older than the header that says so, is void.
+    later
+        .filter(|header| header.durable.number <= number)
+        .map(|header| {
+            if header.durable.number < number {
+                0
+            } else {
+                header.durable.end
+            }
+        })
+        .min()
+        .unwrap_or(WHOLE)
 }
 
 fn sync_directory(directory: &Path) -> io::Result<()> {
