@@ -194,6 +194,11 @@ impl Gateway {
             .map_err(|error| PyOSError::new_err(format!("journal: {error}")))
     }
 
+    fn prepare(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.0.prepare())
+            .map_err(|error| PyOSError::new_err(format!("journal: {error}")))
+    }
+
     fn tail<'py>(&self, py: Python<'py>) -> PyResult<Arro3RecordBatch> {
         Ok(exported(py.detach(|| self.0.tail())))
     }

@@ -82,4 +82,7 @@ counters! {
     replayed,
     /// Bytes behind the last whole record of a journal segment, cut at start.
     journal_torn_bytes,
+    /// Whole records behind damage in the journal, found at start and not read; their segments were
+    /// set aside.
+    journal_hidden_records,
 }

@@ -267,6 +267,13 @@ impl Gateway {
         journal::prepare_spare(&directory, bytes)
     }
 
+    /// Builds the next journal segment beforehand, if it is not there: an append that has to do so
+    /// itself keeps sticks waiting. Call it every second or so.
+    pub fn prepare(&self) -> io::Result<()> {
+        let (directory, bytes) = lock(&self.journal).spare();
+        journal::prepare_spare(&directory, bytes)
+    }
+
     /// Durable readings that no batch has taken yet.
     pub fn tail(&self) -> RecordBatch {
         lock(&self.rows).readings.copy()

@@ -467,6 +467,11 @@ impl Intake {
                 }
             }
             self.counters.journal_torn_bytes += records.torn_bytes() as u64;
+            let hidden = records.hidden();
+            if hidden > 0 && number > committed {
+                self.counters.journal_hidden_records += hidden;
+                journal.set_aside(number)?;
+            }
             dates.push((number, last_us));
             let mut rows = Rows::default();
             rows.take_from(&mut staged);

@@ -22,6 +22,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 const MAGIC: &[u8; 8] = b"AUTJRNL1";
 const HEADER_BYTES: usize = 32;
@@ -33,6 +34,7 @@ const RECORD_HEADER_BYTES: usize = 8;
 /// larger length can only be damage.
 const RECORD_BODY_BYTES_MAX: usize = 16 * 1024;
 const SPARE: &str = "spare";
+const BUILDING_SUFFIX: &str = ".tmp";
 
 /// Adds one record to a buffer that [`Journal::append`] will write.
 pub fn push_record(buffer: &mut Vec<u8>, body: &[u8]) {
@@ -46,25 +48,42 @@ pub fn push_record(buffer: &mut Vec<u8>, body: &[u8]) {
 #[derive(Debug)]
 pub struct Records<'a> {
     rest: &'a [u8],
+    /// The content of a file whose header is not ours.
+    foreign: &'a [u8],
 }
 
 impl<'a> Records<'a> {
     /// `segment` is the file's content. A header that is not ours (a segment that was never
     /// written to) gives no records.
     pub fn new(segment: &'a [u8], number: u64) -> Self {
-        let rest = match Header::read(segment) {
-            Some(header) if header.number == number => &segment[HEADER_BYTES..],
-            _ => &[],
+        let (rest, foreign) = match Header::read(segment) {
+            Some(header) if header.number == number => (&segment[HEADER_BYTES..], &[][..]),
+            _ => (&[][..], segment),
         };
-        Self { rest }
+        Self { rest, foreign }
     }
 
-    /// Bytes behind the last whole record that are not the zeros of a fresh segment: a torn tail.
+    /// Bytes that could not be read and are not the zeros of a fresh segment: those behind the last
+    /// whole record, or all of a file whose header is not ours.
     pub fn torn_bytes(&self) -> usize {
-        self.rest
+        self.unread()
             .iter()
             .rposition(|&byte| byte != 0)
             .map_or(0, |last| last + 1)
+    }
+
+    /// Whole records among the bytes that could not be read: what damage hides. A torn tail hides
+    /// none that was acknowledged.
+    pub fn hidden(&self) -> u64 {
+        inspect::whole_records(&self.unread()[..self.torn_bytes()])
+    }
+
+    fn unread(&self) -> &'a [u8] {
+        if self.foreign.is_empty() {
+            self.rest
+        } else {
+            self.foreign
+        }
     }
 }
 
@@ -168,6 +187,7 @@ impl Journal {
     /// and above `committed`, the newest segment whose rows are in the table.
     pub fn open(directory: &Path, segment_bytes: usize, committed: u64) -> io::Result<Self> {
         fs::create_dir_all(directory)?;
+        remove_half_built(directory)?;
         let numbers = numbers(directory)?;
         Ok(Self {
             directory: directory.to_owned(),
@@ -271,6 +291,16 @@ impl Journal {
         Ok(())
     }
 
+    /// Keeps a second name for a segment that could not be read to its end, so that retiring it
+    /// destroys nothing that somebody may still rescue.
+    pub fn set_aside(&self, number: u64) -> io::Result<PathBuf> {
+        let kept = self.path(number).with_extension("damaged");
+        match fs::hard_link(self.path(number), &kept) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(kept),
+        }
+    }
+
     /// Dates the segments found at start, so that [`Journal::retire`] can let them go.
     pub fn set_recovered_at(&mut self, number: u64, last_append_us: i64) {
         for sealed in &mut self.sealed {
@@ -350,7 +380,11 @@ pub fn prepare_spare(directory: &Path, bytes: usize) -> io::Result<()> {
     if spare.exists() {
         return Ok(());
     }
-    let building = directory.join("spare.tmp");
+    // Several threads may build one at a time: each has a file of its own. With a shared one, the
+    // slower would write its zeros over records that the faster one's segment holds by then.
+    static BUILT: AtomicU64 = AtomicU64::new(0);
+    let number = BUILT.fetch_add(1, Ordering::Relaxed);
+    let building = directory.join(format!("{SPARE}-{number}{BUILDING_SUFFIX}"));
     let built = File::create(&building).and_then(|mut file| {
         let mut left = bytes;
         while left > 0 {
@@ -370,7 +404,11 @@ pub fn prepare_spare(directory: &Path, bytes: usize) -> io::Result<()> {
 }
 
 fn path(directory: &Path, number: u64) -> PathBuf {
-    directory.join(format!("{number:020}.wal"))
+    directory.join(segment_name(number))
+}
+
+fn segment_name(number: u64) -> String {
+    format!("{number:020}.wal")
 }
 
 fn read_header(path: &Path, number: u64) -> io::Result<Option<Header>> {
@@ -398,6 +436,19 @@ fn counted_end(headers: &[Header], number: u64) -> u32 {
         .unwrap_or(WHOLE)
 }
 
+/// What an earlier process did not finish building.
+fn remove_half_built(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_str().unwrap_or_default();
+        if name.starts_with(SPARE) && name.ends_with(BUILDING_SUFFIX) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
@@ -409,7 +460,9 @@ fn numbers(directory: &Path) -> io::Result<Vec<u64>> {
         let number: Option<u64> = name
             .to_str()
             .and_then(|name| name.strip_suffix(".wal")?.parse().ok());
-        numbers.extend(number);
+        // A stranger's file that only looks like one of ours is none.
+        let is_ours = |number: &u64| *number < u64::MAX && *name == *segment_name(*number);
+        numbers.extend(number.filter(is_ours));
     }
     numbers.sort_unstable();
     Ok(numbers)
@@ -572,6 +625,67 @@ mod tests {
             );
             journal.append(&record(b"later"), 3).unwrap();
         }
+    }
+
+    #[test]
+    fn a_spare_built_meanwhile_harms_no_segment() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(directory.path(), SEGMENT_BYTES, 0).unwrap();
+        let building = std::sync::atomic::AtomicBool::new(true);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while building.load(Ordering::Relaxed) {
+                    prepare_spare(directory.path(), SEGMENT_BYTES).unwrap();
+                }
+            });
+            for number in 0..400_u32 {
+                journal
+                    .append(&record(&number.to_le_bytes()), 1)
+                    .expect("nobody takes the file away that is being built");
+                journal.rotate();
+            }
+            building.store(false, Ordering::Relaxed);
+        });
+        drop(journal);
+        let journal = Journal::open(directory.path(), SEGMENT_BYTES, 0).unwrap();
+        let expected: Vec<_> = (0..400_u32).map(|n| n.to_le_bytes().to_vec()).collect();
+        assert_eq!(bodies(&journal), expected);
+    }
+
+    #[test]
+    fn strangers_files_and_half_built_ones_are_no_segments() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["1.wal", "+5.wal", "18446744073709551615.wal", "spare-3.tmp"] {
+            fs::write(directory.path().join(name), b"whatever").unwrap();
+        }
+        let mut journal = Journal::open(directory.path(), SEGMENT_BYTES, 0).unwrap();
+        assert!(bodies(&journal).is_empty());
+        assert!(!directory.path().join("spare-3.tmp").exists());
+        journal.append(&record(b"x"), 1).unwrap();
+        assert_eq!(journal.rotate(), Some(1));
+    }
+
+    #[test]
+    fn a_foreign_header_hides_records_and_says_so() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(directory.path(), SEGMENT_BYTES, 0).unwrap();
+        journal
+            .append(&[record(b"one"), record(b"two")].concat(), 1)
+            .unwrap();
+        journal.rotate();
+        let file = OpenOptions::new()
+            .write(true)
+            .open(journal.path(1))
+            .unwrap();
+        file.write_all_at(&[0xFF], 9).unwrap();
+        let bytes = fs::read(journal.path(1)).unwrap();
+        let mut records = Records::new(&bytes, 1);
+        assert_eq!(records.next(), None);
+        assert_eq!(records.hidden(), 2);
+        assert_eq!(records.torn_bytes(), bytes.len());
+        let kept = journal.set_aside(1).unwrap();
+        journal.retire(1, i64::MAX).unwrap();
+        assert_eq!(fs::read(kept).unwrap(), bytes);
     }
 
     proptest! {

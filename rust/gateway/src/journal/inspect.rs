@@ -210,7 +210,10 @@ impl Behind {
                 continue;
             }
             summed += record;
-            let mut here = Records { rest: &bytes[at..] };
+            let mut here = Records {
+                rest: &bytes[at..],
+                foreign: &[],
+            };
             if here.next().is_some() {
                 found.first_at.get_or_insert(at);
                 found.records += 1;
@@ -221,6 +224,11 @@ impl Behind {
         }
         found
     }
+}
+
+/// Counts whole records at any offset of bytes that could not be read in order.
+pub(super) fn whole_records(bytes: &[u8]) -> u64 {
+    Behind::search(bytes).records
 }
 
 #[cfg(test)]
