@@ -41,7 +41,8 @@ __attribute__((constructor)) static void attach(void) {
 }
 
 static int concerns(const char *path) {
-    return record >= 0 && strncmp(path, prefix, prefix_bytes) == 0;
+    return record >= 0 && strncmp(path, prefix, prefix_bytes) == 0 &&
+           (path[prefix_bytes] == '/' || path[prefix_bytes] == 0);
 }
 
 /* The name of an open file below the prefix; a renamed one is asked for anew each time. */
@@ -172,6 +173,7 @@ int linkat(int x, const char *a, int y, const char *b, int flags) {
     TWO(LINK, x, a, y, b, ORIGINAL(linkat)(x, a, y, b, flags))
 }
 int unlink(const char *a) { ONE(UNLINK, AT_FDCWD, a, ORIGINAL(unlink)(a)) }
+int remove(const char *a) { ONE(UNLINK, AT_FDCWD, a, ORIGINAL(remove)(a)) }
 int unlinkat(int x, const char *a, int flags) {
     ONE(flags & AT_REMOVEDIR ? RMDIR : UNLINK, x, a, ORIGINAL(unlinkat)(x, a, flags))
 }
