@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import selectors
 import subprocess
 import sys
 import tempfile
+from collections import Counter
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, Self, cast
+from urllib.parse import unquote
 
 import msgspec
 
@@ -22,6 +26,8 @@ from autarco_ingest import schema
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    import pyarrow as pa
 
 ANSWER_S = 600.0
 """Reading half a million rows takes two seconds; a child that is silent for so long is stuck."""
@@ -54,7 +60,10 @@ class ReadFile(msgspec.Struct, tag=True, frozen=True, kw_only=True):
     columns: TableName
     partitioned: bool
     """Whether the date is in the path, not in the file."""
-    rows: int | None
+    rows: int | None = None
+    """What the log says."""
+    entry: str | None = None
+    """The log entry that added the file, for what it says of the values."""
 
 
 class DataFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -205,6 +214,7 @@ def _file(question: ReadFile) -> Answer:
     import pyarrow.parquet as pq
 
     table = next(table for table in schema.TABLES if table.name == question.columns)
+    values = _Values()
     with pq.ParquetFile(question.path, page_checksum_verification=True) as file:
         wanted = [
             (column.name, column.type)
@@ -214,35 +224,73 @@ def _file(question: ReadFile) -> Answer:
         # The footer has no checksum: what it says is compared with what else is known.
         if [(field.name, field.type) for field in file.schema_arrow] != wanted:
             return Answer(fault="its columns are not those of the table")
-        rows = 0
         for number in range(file.num_row_groups):
             part = file.read_row_group(number)
-            rows += part.num_rows
-            if fault := _footer_fault(file.metadata.row_group(number), part):
+            if fault := values.take(part, file.metadata.row_group(number)):
                 return Answer(fault=fault)
-    if question.rows is not None and rows != question.rows:
-        return Answer(fault=f"{rows} rows, {question.rows} in the log")
-    return Answer()
+    if question.rows is not None and values.rows != question.rows:
+        return Answer(fault=f"{values.rows} rows, {question.rows} in the log")
+    if question.entry is None:
+        return Answer()
+    return Answer(fault=values.differ_from(_statistics(Path(question.entry), question.path)))
 
 
-def _footer_fault(footer: Any, rows: Any) -> str | None:
-    """Compares what the footer says of the values with the values: queries skip rows by it."""
-    import pyarrow.compute as pc
+class _Values:
+    """How many values there are, and between which limits: queries skip files and rows by it."""
 
-    if footer.num_rows != rows.num_rows:
-        return f"a row group has {rows.num_rows} rows, {footer.num_rows} in the footer"
-    for number, values in enumerate(rows.columns):
-        said = footer.column(number).statistics
-        if said is None:
-            continue
-        name = rows.column_names[number]
-        if said.has_null_count and said.null_count != values.null_count:
-            return f"column {name} has other nulls than the footer says"
-        if said.has_min_max:
-            real: Any = pc.min_max(values)
-            if (said.min, said.max) != (real["min"].as_py(), real["max"].as_py()):
+    def __init__(self) -> None:
+        self.rows = 0
+        self._nulls: Counter[str] = Counter()
+        self._smallest: dict[str, Any] = {}
+        self._largest: dict[str, Any] = {}
+
+    def take(self, rows: pa.Table, footer: Any) -> str | None:
+        """Adds a row group, and says where the footer differs from it."""
+        import pyarrow.compute as pc
+
+        self.rows += rows.num_rows
+        if footer.num_rows != rows.num_rows:
+            return f"a row group has {rows.num_rows} rows, {footer.num_rows} in the footer"
+        for number, (name, values) in enumerate(zip(rows.column_names, rows.columns, strict=True)):
+            self._nulls[name] += values.null_count
+            if values.null_count == len(values):
+                continue
+            limits: Any = pc.min_max(values)
+            smallest, largest = limits["min"].as_py(), limits["max"].as_py()
+            self._smallest[name] = min(self._smallest.get(name, smallest), smallest)
+            self._largest[name] = max(self._largest.get(name, largest), largest)
+            said = footer.column(number).statistics
+            if said is None:
+                continue
+            if said.has_null_count and said.null_count != values.null_count:
+                return f"column {name} has other nulls than the footer says"
+            if said.has_min_max and (said.min, said.max) != (smallest, largest):
                 return f"column {name} has other limits than the footer says"
-    return None
+        return None
+
+    def differ_from(self, said: dict[str, Any]) -> str | None:
+        """Says where a log entry would let a reader skip rows that are there."""
+        from autarco_ingest.lake import bound
+
+        for name, nulls in said.get("nullCount", {}).items():
+            if nulls != self._nulls[name]:
+                return f"column {name} has other nulls than the log says"
+        for name, smallest in said.get("minValues", {}).items():
+            if name not in self._smallest or smallest > bound(self._smallest[name]):
+                return f"column {name} has smaller values than the log says"
+        for name, largest in said.get("maxValues", {}).items():
+            if name not in self._largest or largest < bound(self._largest[name], up=True):
+                return f"column {name} has larger values than the log says"
+        return None
+
+
+def _statistics(entry: Path, path: str) -> dict[str, Any]:
+    for line in entry.read_bytes().splitlines():
+        add = json.loads(line).get("add")
+        if add and path.endswith("/" + unquote(add["path"])):
+            statistics: dict[str, Any] = json.loads(add.get("stats") or "{}")
+            return statistics
+    return {}
 
 
 if __name__ == "__main__":

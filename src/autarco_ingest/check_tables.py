@@ -53,7 +53,8 @@ class Log(msgspec.Struct, kw_only=True):
     """What the entries of a Delta log say, as far as they can be read."""
 
     files: dict[str, DataFile] = {}
-    ever_added: set[str] = set()
+    entries: dict[str, str] = {}
+    """Which entry added a file, by the file's name."""
     set_aside: set[str] = set()
     """Files that a repair took out, and that no later entry added again."""
     committed: int = 0
@@ -131,13 +132,19 @@ def file_damage(table: Table, file: DataFile, reader: Reader) -> DamagedFile | N
         return damaged("missing", exists=False)
     if size != file.bytes:
         return damaged(f"{size} bytes, {file.bytes} in the log")
-    question = ReadFile(path=str(path), columns=table.name, partitioned=True, rows=file.rows)
+    question = ReadFile(
+        path=str(path),
+        columns=table.name,
+        partitioned=True,
+        rows=file.rows,
+        entry=table.log.entries.get(file.name),
+    )
     fault = reader.ask(question).fault
     return damaged(f"cannot be read: {fault}") if fault else None
 
 
 def _left_behind(data: paths.DataDirectory, table: Table, *, now_s: float) -> Iterator[Finding]:
-    known = table.log.ever_added | {file.name for file in table.files}
+    known = table.log.entries.keys() | {file.name for file in table.files}
     for name in sorted(table.on_disk.keys() & table.log.set_aside):
         yield Finding(
             severity="attention",
@@ -184,7 +191,7 @@ def _read_log(directory: Path, node: str, *, place: str) -> Log:
     for version, entry in sorted(entries.items()):
         try:
             content = entry.read_bytes()
-            _take(log, list(_actions(content)), node)
+            _take(log, list(_actions(content)), str(entry), node)
         except FileNotFoundError:
             continue
         except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -238,14 +245,14 @@ def _actions(entry: bytes) -> Iterator[dict[str, Any]]:
         yield action
 
 
-def _take(log: Log, actions: list[dict[str, Any]], node: str) -> None:
+def _take(log: Log, actions: list[dict[str, Any]], entry: str, node: str) -> None:
     is_repair = any(action.get("commitInfo", {}).get("operation") == "FSCK" for action in actions)
     for action in actions:
         if add := action.get("add"):
             name = unquote(add["path"])
             rows = json.loads(add.get("stats") or "{}").get("numRecords")
             log.files[name] = DataFile(name=name, bytes=add["size"], rows=rows)
-            log.ever_added.add(name)
+            log.entries[name] = entry
             log.set_aside.discard(name)
         if remove := action.get("remove"):
             name = unquote(remove["path"])

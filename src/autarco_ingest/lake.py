@@ -18,7 +18,7 @@ import json
 import re
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import pyarrow as pa
@@ -43,7 +43,7 @@ COMMIT_ATTEMPTS = 5
 ENTRIES_PER_CHECKPOINT = 100
 """Log entries a reader must replay at most; the interval Delta itself uses."""
 
-_STATISTICS_TYPES = (schema.INSTANT, pa.string(), pa.int64(), pa.int32(), pa.int16())
+STATISTICS_TYPES = (schema.INSTANT, pa.string(), pa.int64(), pa.int32(), pa.int16())
 """Columns of these types get minimum and maximum in the log: nobody searches by a voltage."""
 
 
@@ -305,9 +305,9 @@ def _statistics(rows: pa.Table) -> dict[str, object]:
     nulls: dict[str, int] = {}
     for field, values in zip(rows.schema, rows.columns, strict=True):
         nulls[field.name] = values.null_count
-        if field.type in _STATISTICS_TYPES and values.null_count < len(values):
-            smallest[field.name] = _bound(pc.min(values).as_py())
-            largest[field.name] = _bound(pc.max(values).as_py(), up=True)
+        if field.type in STATISTICS_TYPES and values.null_count < len(values):
+            smallest[field.name] = bound(pc.min(values).as_py())
+            largest[field.name] = bound(pc.max(values).as_py(), up=True)
     return {
         "numRecords": rows.num_rows,
         "minValues": smallest,
@@ -316,7 +316,7 @@ def _statistics(rows: pa.Table) -> dict[str, object]:
     }
 
 
-def _bound(value: object, *, up: bool = False) -> object:
+def bound(value: Any, *, up: bool = False) -> Any:
     """Returns a limit as JSON; times are in milliseconds there, rounded away from the rows."""
     if not isinstance(value, datetime):
         return value

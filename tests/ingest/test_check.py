@@ -238,6 +238,19 @@ def test_another_number_of_rows_than_in_the_log_is_damage(data: paths.DataDirect
     ]
 
 
+def test_a_log_entry_that_would_let_readers_skip_rows_is_damage(
+    data: paths.DataDirectory,
+) -> None:
+    entry = paths.log_entry(data.lake / "readings", 2)
+    # One bit: 2026-06-17T12:00 became 2026-06-17T14:00.
+    entry.write_text(entry.read_text().replace("2026-06-17T12:00:00", "2026-06-17T14:00:00", 1))
+
+    _, findings, _ = check(data)
+
+    assert [finding.place for finding in findings] == [place(data, readings_file(data, 2))]
+    assert "than the log says" in findings[0].seen
+
+
 def test_a_damaged_log_entry_is_named_and_files_are_read_all_the_same(
     data: paths.DataDirectory,
 ) -> None:
