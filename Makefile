@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fuzz clean
+.PHONY: bench help setup demo test check fuzz clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -56,6 +56,11 @@ TARGETS :=
 
 fuzz:  ## Searches for input that breaks the ingest core, 60 s per target (SECONDS=600 TARGETS=stream)
 	@$(STEP) "fuzz" .ci/fuzz $(SECONDS) $(TARGETS)
+
+bench: setup  ## Measures memory per connection and a fleet's day; results go to benchmarks/results
+	@$(STEP) "build the load fleet" cargo build --release --locked --quiet -p autarco-fleet
+	@$(STEP) "connections" $(BIN)/python benchmarks/connections.py
+	@$(STEP) "soak" $(BIN)/python benchmarks/soak.py
 
 clean:  ## Removes everything that was built here, and the demo's data
 	rm -rf $(VENV) target demo-data .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -5,6 +5,8 @@
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
+use autarco_protocol::reading::Protocol;
+
 use crate::limits::AddressKey;
 use crate::tls::Stream;
 
@@ -19,9 +21,9 @@ pub(crate) struct Connection {
     pub(crate) heard_at_us: i64,
     /// The serial of the latest frame; behind a proxy it may change.
     pub(crate) logger_sn: Option<u32>,
-    pub(crate) protocol: &'static str,
+    pub(crate) protocol: Protocol,
     pub(crate) frames: u32,
-    pub(crate) noise_bytes: usize,
+    pub(crate) noise_bytes: u32,
     /// Bytes of a frame that is not complete yet, and since when they wait.
     pub(crate) partial: Vec<u8>,
     pub(crate) partial_since_us: i64,
@@ -59,7 +61,7 @@ impl Connection {
             source,
             heard_at_us: uptime_us,
             logger_sn: None,
-            protocol: "v5",
+            protocol: Protocol::V5,
             frames: 0,
             noise_bytes: 0,
             partial: Vec::new(),

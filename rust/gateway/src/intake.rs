@@ -273,7 +273,7 @@ impl Intake {
     }
 
     fn reject(&mut self, connection: &mut Connection, reason: Rejection, bytes: usize) {
-        connection.noise_bytes += bytes;
+        connection.noise_bytes = connection.noise_bytes.saturating_add(bytes as u32);
         self.counters.noise_bytes += bytes as u64;
         match reason {
             Rejection::Noise => {}
@@ -294,7 +294,7 @@ impl Intake {
         }
         connection.frames = connection.frames.saturating_add(1);
         connection.heard_at_us = now.uptime_us;
-        connection.protocol = frame.protocol().as_str();
+        connection.protocol = frame.protocol();
         self.loggers.take_frame(logger_sn, now.uptime_us);
         self.identify(connection, slot, logger_sn);
         let reply = match frame {
@@ -435,7 +435,7 @@ impl Intake {
             at_us: unix_us,
             event: "close".to_owned(),
             logger_sn,
-            protocol: connection.protocol.to_owned(),
+            protocol: connection.protocol.as_str().to_owned(),
             source: connection.source.as_deref().map(str::to_owned),
             reason: Some(reason.to_owned()),
             frames: Some(connection.frames),

@@ -329,7 +329,7 @@ impl Sockets {
             self.close(replaced, "replaced by a newer connection", now);
         }
         let connection = &mut self.connections[slot];
-        if connection.noise_bytes > self.intake.limits.noise_bytes_max {
+        if connection.noise_bytes as usize > self.intake.limits.noise_bytes_max {
             self.intake.counters.closed_noise += 1;
             self.close(slot, "too much noise", now);
             return;
