@@ -69,9 +69,9 @@ def _rescue(*, is_stored: bool, is_running: bool) -> str:
             "received itself it stores from memory; copy the file away and check again"
         )
     return (
-        "start no server yet, it would store the readable records and delete the file; copy it "
-        "away and put a sound copy in its place; without one, what follows the broken record is "
-        "lost"
+        "before a server starts, put a sound copy from a backup in its place; without one, what "
+        "follows the broken record is lost to the tables: the server stores the readable records "
+        "and keeps the file as *.damaged"
     )
 
 

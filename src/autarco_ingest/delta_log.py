@@ -82,9 +82,12 @@ def _is_whole_entry(entry: Path) -> bool:
 
 
 def _is_whole_checkpoint(path: Path) -> bool:
+    # Read first: that the disk cannot is for the caller, that the bytes make no sense is the answer.
+    content = pa.BufferReader(path.read_bytes())
     try:
-        pq.read_metadata(path)
-    except pa.ArrowInvalid:
+        # All of it: a power cut can leave the footer, which was written last, and not the pages.
+        pq.read_table(content)
+    except (pa.ArrowException, OSError):
         return False
     return True
 

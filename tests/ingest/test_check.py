@@ -391,7 +391,7 @@ def test_damage_in_the_middle_of_a_segment_tells_what_is_hidden(
     assert (found.severity, found.place) == ("damage", place(killed, segment))
     read, _, hidden = (int(number) for number in re.findall(r"\d+", found.seen))
     assert read + hidden == 99
-    assert "start no server yet" in found.do
+    assert "before a server starts" in found.do
 
 
 def test_a_torn_tail_is_said_and_no_finding(killed: paths.DataDirectory) -> None:

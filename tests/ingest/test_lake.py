@@ -265,8 +265,10 @@ class TestCrash:
 
         assert stored(tmp_path).num_rows == 5
 
+    # Which part of the file a power cut has left as zeros; the footer is at its end.
+    @pytest.mark.parametrize("torn", [(0.0, 1.0), (0.0, 0.1), (0.3, 0.5), (0.8, 0.95), (0.5, 1.0)])
     def test_a_torn_checkpoint_is_cut_and_loses_nothing(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torn: tuple[float, float]
     ) -> None:
         monkeypatch.setattr(lake, "ENTRIES_PER_CHECKPOINT", 2)
         target = Lake(tmp_path, "n1")
@@ -275,7 +277,9 @@ class TestCrash:
         found = paths.checkpoints(tmp_path / "readings")
         assert len(found) >= 2
         for path in found[max(found)]:
-            path.write_bytes(b"")
+            content = path.read_bytes()
+            start, end = (int(part * len(content)) for part in torn)
+            path.write_bytes(content[:start] + bytes(end - start) + content[end:])
 
         restarted = Lake(tmp_path, "n1")
 
