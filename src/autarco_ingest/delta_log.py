@@ -82,7 +82,7 @@ def _is_whole_entry(entry: Path) -> bool:
 
 
 def _is_whole_checkpoint(path: Path) -> bool:
-    # Read first: that the disk cannot is for the caller, that the bytes make no sense is the answer.
+    # Read first: a disk that cannot is for the caller, bytes that make no sense are the answer.
     content = pa.BufferReader(path.read_bytes())
     try:
         # All of it: a power cut can leave the footer, which was written last, and not the pages.

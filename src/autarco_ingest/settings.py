@@ -209,8 +209,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _endpoint("listen", self.listen)
         if self.http_listen:
             _endpoint("http_listen", self.http_listen)
-        if self.tls.listen and self.tls_listener is None:
-            raise ValueError("tls.listen: needs tls.certificate and tls.key")
+        if self.tls.listen:
+            _endpoint("tls.listen", self.tls.listen)
         # Whether the zone exists is for the gateway to say, which brings its own database.
         if not _TIME_ZONE.fullmatch(self.time_zone):
             raise ValueError(f"time_zone: expected a name as Europe/Paris, got {self.time_zone!r}")
@@ -277,7 +277,11 @@ def load(
     for name, text in (overrides or {}).items():
         values = _with(values, name.split("."), text)
         _convert(values, origin=f"option --{name.replace('_', '-')}")
-    return _convert(values, origin="settings")
+    settings = _convert(values, origin="settings")
+    # What one setting needs of another is known only when all sources have been read.
+    if settings.tls.listen and settings.tls_listener is None:
+        raise SettingsError("tls.listen: needs tls.certificate and tls.key")
+    return settings
 
 
 def _read(config: Path) -> dict[str, Any]:
