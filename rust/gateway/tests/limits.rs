@@ -332,3 +332,23 @@ fn a_peer_that_never_reads_is_closed_at_its_bound() {
     }
     panic!("still connected ({closed}): {:?}", gateway.counters());
 }
+
+#[test]
+fn a_peer_whose_tcp_takes_no_answer_is_given_up() {
+    use socket2::{Domain, Socket, Type};
+    let directory = tempfile::tempdir().unwrap();
+    let gateway = limited(directory.path(), |limits| {
+        limits.unread_us = SECOND_US;
+        limits.unsent_bytes_max = 1024 * 1024;
+    });
+    // As one that lost its line in the middle: what was sent to it is never taken.
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(2048).unwrap();
+    socket.connect(&gateway.address().into()).unwrap();
+    let mut gone: TcpStream = socket.into();
+    gone.write_all(&heartbeat(LOGGER_SN).repeat(4000)).unwrap();
+    turn_until(&gateway, NOON_US, || gateway.counters().answers == 4000);
+    assert!(gateway.counters().bytes_out < 4000 * ACK_BYTES as u64);
+    // The kernel's own clock: it probes, and gives up after the second.
+    turn_until(&gateway, NOON_US, || gateway.counters().connections == 0);
+}
