@@ -305,7 +305,8 @@ def test_a_damaged_checkpoint_costs_nothing_and_the_advice_works(
     assert [finding.place for finding in check(data)[1]] == [place(data, hint)]
     hint.write_bytes(whole_hint)
     actions = pq.read_table(checkpoint)
-    pq.write_table(actions.slice(0, actions.num_rows - 3), checkpoint)
+    is_added = actions.column("add").is_valid().to_pylist()
+    pq.write_table(actions.take([at for at, add in enumerate(is_added) if not add]), checkpoint)
     assert "contradicts the entries" in check(data)[1][0].seen
     checkpoint.write_bytes(content[: len(content) // 2])
 
