@@ -16,7 +16,7 @@ import msgspec
 
 from autarco_ingest import paths
 from autarco_ingest.check_reader import Answer, DataFile, OpenTable, ReadFile, TableName
-from autarco_ingest.finding import Finding
+from autarco_ingest.finding import Finding, attention
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,6 +52,7 @@ class DamagedFile(msgspec.Struct, frozen=True, kw_only=True):
 class Log(msgspec.Struct, kw_only=True):
     """What the entries of a Delta log say, as far as they can be read."""
 
+    versions: list[int] = []
     files: dict[str, DataFile] = {}
     entries: dict[str, str] = {}
     """Which entry added a file, by the file's name."""
@@ -103,10 +104,8 @@ def check(
         findings=list(table.log.findings),
         committed=table.answer.committed or table.log.committed,
     )
-    if table.answer.fault and not report.findings:
-        seen, do = _log_damage(table)
-        log = _place(data, paths.log_directory(table.directory))
-        report.findings.append(Finding(severity="damage", place=log, seen=seen, do=do))
+    if not report.findings:
+        report.findings += _checkpoint_findings(data, table)
     for file in table.files:
         damage = file_damage(table, file, reader)
         meter.advance(file.bytes)
@@ -146,23 +145,22 @@ def file_damage(table: Table, file: DataFile, reader: Reader) -> DamagedFile | N
 def _left_behind(data: paths.DataDirectory, table: Table, *, now_s: float) -> Iterator[Finding]:
     known = table.log.entries.keys() | {file.name for file in table.files}
     for name in sorted(table.on_disk.keys() & table.log.set_aside):
-        yield Finding(
-            severity="attention",
-            place=_place(data, table.directory / name),
-            seen="was set aside and is there again",
-            do="stop the server and run `autarco-ingest check --bring-back`",
+        yield attention(
+            _place(data, table.directory / name),
+            "was set aside and is there again",
+            "stop the server and run `autarco-ingest check --bring-back`",
         )
     for name, modified_s in table.on_disk.items():
         if name not in known and now_s - modified_s > ORPHAN_S:
-            yield Finding(
-                severity="attention",
-                place=_place(data, table.directory / name),
-                seen="no version of the table names it",
-                do="it takes space only, unless a log entry is reported as lost; move it away",
+            yield attention(
+                _place(data, table.directory / name),
+                "no version of the table names it",
+                "it takes space only, unless a log entry is reported as lost; move it away",
             )
 
 
 def _on_disk(directory: Path) -> Iterator[tuple[str, float]]:
+    """Yields the table's data files and when each was written."""
     for path in directory.rglob("*.parquet"):
         name = str(path.relative_to(directory))
         if name.startswith(paths.log_directory(directory).name):
@@ -177,6 +175,7 @@ def _read_log(directory: Path, node: str, *, place: str) -> Log:
     """Reads every entry; `place` is where the log is, for the findings."""
     log = Log()
     entries = paths.log_entries(directory)
+    log.versions = sorted(entries)
     checkpoint = max(paths.checkpoints(directory), default=-1)
     newest = max(entries, default=-1)
     if newest < 0 and checkpoint < 0:
@@ -263,17 +262,36 @@ def _take(log: Log, actions: list[dict[str, Any]], entry: str, node: str) -> Non
             log.committed = max(log.committed, transaction["version"])
 
 
-def _log_damage(table: Table) -> tuple[str, str]:
-    """Returns what to say of a log whose entries are whole and that cannot be opened."""
-    seen = f"the table cannot be opened: {table.answer.fault}"
+def _checkpoint_findings(data: paths.DataDirectory, table: Table) -> Iterator[Finding]:
+    """Compares what deltalake makes of the log with its entries, which are all whole."""
     checkpoints = paths.checkpoints(table.directory)
-    entries = paths.log_entries(table.directory)
-    if checkpoints and all(version in entries for version in range(max(checkpoints) + 1)):
-        names = ", ".join(sorted(path.name for path in checkpoints[max(checkpoints)]))
-        return seen, (
-            f"stop the server and move {names} and _last_checkpoint away: the entries hold the same"
-        )
-    return seen, "restore the log from a backup; data files not named here are sound"
+    newest = checkpoints.get(max(checkpoints, default=-1), [])
+    hint = paths.last_checkpoint(table.directory)
+    is_complete = table.log.versions[:1] == [0]
+    cure = "restore the log from a backup; data files not named here are sound"
+    if newest and is_complete:
+        names = ", ".join(sorted(path.name for path in newest))
+        cure = f"stop the server and remove {names} and {hint.name}: the entries hold the same"
+    log = _place(data, paths.log_directory(table.directory))
+    if table.answer.fault:
+        seen = f"the table cannot be opened: {table.answer.fault}"
+        yield Finding(severity="damage", place=log, seen=seen, do=cure)
+    elif is_complete:
+        opened = {file.name: file for file in table.answer.files}
+        wrong = [name for name, file in table.log.files.items() if opened.get(name) != file]
+        if wrong:
+            seen = f"the checkpoint contradicts the entries about {len(wrong)} files"
+            yield Finding(severity="damage", place=log, seen=f"{seen}, as {wrong[0]}", do=cure)
+    if hint.exists() and not _is_whole_hint(hint):
+        do = "remove it: readers list the directory then"
+        yield attention(_place(data, hint), "does not name a checkpoint", do)
+
+
+def _is_whole_hint(path: Path) -> bool:
+    try:
+        return isinstance(json.loads(path.read_bytes())["version"], int)
+    except (ValueError, TypeError, KeyError):
+        return False
 
 
 def _place(data: paths.DataDirectory, path: Path) -> str:

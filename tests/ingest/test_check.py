@@ -299,6 +299,15 @@ def test_a_damaged_checkpoint_costs_nothing_and_the_advice_works(
     # The catalog names too few files, which is for the server to mend and no damage.
     assert check(data)[:2] == (0, [])
     content = checkpoint.read_bytes()
+    hint = paths.last_checkpoint(data.lake / "readings")
+    whole_hint = hint.read_bytes()
+    hint.write_bytes(whole_hint[:20])
+    assert [finding.place for finding in check(data)[1]] == [place(data, hint)]
+    hint.write_bytes(whole_hint)
+    actions = pq.read_table(checkpoint)
+    is_added = actions.column("add").is_valid().to_pylist()
+    pq.write_table(actions.take([at for at, add in enumerate(is_added) if not add]), checkpoint)
+    assert "contradicts the entries" in check(data)[1][0].seen
     checkpoint.write_bytes(content[: len(content) // 2])
 
     code, findings, _ = check(data)
@@ -306,7 +315,7 @@ def test_a_damaged_checkpoint_costs_nothing_and_the_advice_works(
     assert code == 1
     assert checkpoint.name in findings[0].do
     checkpoint.unlink()
-    paths.last_checkpoint(data.lake / "readings").unlink()
+    hint.unlink()
     assert check(data)[:2] == (0, [])
 
 
