@@ -139,6 +139,11 @@ FAMILIES = (
     _single("replayed", "recovered_records", "Records that the journal gave back at start."),
     _single("journal_torn_bytes", "journal_torn_bytes", "Bytes of torn records cut at start."),
     _single(
+        "journal_damaged_segments",
+        "journal_damaged_segments",
+        "Segments of the journal that the disk has damaged, set aside at start.",
+    ),
+    _single(
         "journal_hidden_records",
         "journal_hidden_records",
         "Records behind damage in the journal, not read at start.",

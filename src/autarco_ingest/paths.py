@@ -28,7 +28,14 @@ class DataDirectory(msgspec.Struct, frozen=True):
         return cls(Path(path).resolve())
 
     def create(self) -> None:
-        """Makes the directories that are missing, on disk."""
+        """Makes the directories that are missing, on disk.
+
+        What is in them is personal data: a new data directory is for its owner's eyes only, until
+        the operator says otherwise.
+        """
+        if not self.root.is_dir():
+            durable.make_directory(self.root)
+            self.root.chmod(0o700)
         for directory in (self.journal, self.lake, self.latest.parent, self.tail):
             durable.make_directory(directory)
 

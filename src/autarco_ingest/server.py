@@ -48,6 +48,10 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+LOCK_ATTEMPTS = 5
+LOCK_PAUSE_SECONDS = 0.1
+"""`autarco-ingest check` takes the lock for an instant, to see whether a server has it."""
+
 SWEEP_SECONDS = 1.0
 """Idle and stale connections are found at most this much too late."""
 
@@ -203,10 +207,15 @@ def _locked(path: Path) -> Iterator[None]:
     # Not opened for writing: an idle server keeps no file system from turning read-only.
     descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise AlreadyRunningError(f"another server is using {path.parent}") from error
+        for attempt in range(LOCK_ATTEMPTS):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if attempt == LOCK_ATTEMPTS - 1:
+                    text = f"another server is using {path.parent}"
+                    raise AlreadyRunningError(text) from error
+                time.sleep(LOCK_PAUSE_SECONDS)
         yield
     finally:
         os.close(descriptor)
@@ -301,12 +310,13 @@ class _Server:
         self._held = False
 
     async def start(self, nursery: trio.Nursery) -> None:
-        hidden = self._gateway.counters()["journal_hidden_records"]
-        if hidden:
+        counters = self._gateway.counters()
+        if counters["journal_damaged_segments"]:
             log.error(
-                "the journal was damaged: records could not be read; the segments are kept as "
-                "*.damaged",
-                records=hidden,
+                "the disk has damaged the journal, acknowledged records are lost; the segments are "
+                "kept as *.damaged",
+                segments=counters["journal_damaged_segments"],
+                whole_records_behind=counters["journal_hidden_records"],
                 directory=str(self._directory.journal),
             )
         # What an earlier process left in the journal is older than all that will come.

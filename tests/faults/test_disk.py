@@ -299,6 +299,9 @@ def test_a_flipped_bit_in_one_segment_costs_no_other_segment(
     segments[1].write_bytes(content)
     with running(data, log=log, **QUICK) as server:
         assert server.stop() == 0
+    assert "the disk has damaged the journal" in log.read_text()
+    kept = segments[1].with_suffix(".damaged")
+    assert kept.read_bytes() == content
     table = rows(data, "SELECT logger_sn, ts, count(*) AS n FROM readings GROUP BY ALL")
     assert {row["n"] for row in table} == {1}
     in_one_segment = load.acknowledged / len(segments)

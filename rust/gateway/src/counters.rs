@@ -82,6 +82,8 @@ counters! {
     replayed,
     /// Bytes behind the last whole record of a journal segment, cut at start.
     journal_torn_bytes,
+    /// Segments that the disk has damaged, found at start and set aside.
+    journal_damaged_segments,
     /// Whole records behind damage in the journal, found at start and not read; their segments were
     /// set aside.
     journal_hidden_records,

@@ -20,7 +20,7 @@ use crate::clock::Moment;
 use crate::connection::Connection;
 use crate::counters::Counters;
 use crate::gateway::{Batch, GatewayError, Limits, Settings};
-use crate::journal::{Journal, Records, push_record};
+use crate::journal::{Journal, Records, hidden_by_damage, push_record};
 use crate::latency::AnswerLatency;
 use crate::limits::{Addresses, Loggers};
 use crate::privacy::AddressPrivacy;
@@ -467,8 +467,9 @@ impl Intake {
                 }
             }
             self.counters.journal_torn_bytes += records.torn_bytes() as u64;
-            let hidden = records.hidden();
-            if hidden > 0 && number > committed {
+            let damage = hidden_by_damage(&bytes, number).filter(|_| number > committed);
+            if let Some(hidden) = damage {
+                self.counters.journal_damaged_segments += 1;
                 self.counters.journal_hidden_records += hidden;
                 journal.set_aside(number)?;
             }

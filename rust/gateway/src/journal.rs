@@ -16,7 +16,7 @@
 
 mod inspect;
 
-pub use inspect::{SegmentReport, SegmentState, inspect};
+pub use inspect::{SegmentReport, SegmentState, hidden_by_damage, inspect};
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -70,12 +70,6 @@ impl<'a> Records<'a> {
             .iter()
             .rposition(|&byte| byte != 0)
             .map_or(0, |last| last + 1)
-    }
-
-    /// Whole records among the bytes that could not be read: what damage hides. A torn tail hides
-    /// none that was acknowledged.
-    pub fn hidden(&self) -> u64 {
-        inspect::whole_records(&self.unread()[..self.torn_bytes()])
     }
 
     fn unread(&self) -> &'a [u8] {
@@ -681,7 +675,7 @@ mod tests {
         let bytes = fs::read(journal.path(1)).unwrap();
         let mut records = Records::new(&bytes, 1);
         assert_eq!(records.next(), None);
-        assert_eq!(records.hidden(), 2);
+        assert_eq!(hidden_by_damage(&bytes, 1), Some(2));
         assert_eq!(records.torn_bytes(), bytes.len());
         let kept = journal.set_aside(1).unwrap();
         journal.retire(1, i64::MAX).unwrap();

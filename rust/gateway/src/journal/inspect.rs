@@ -226,9 +226,15 @@ impl Behind {
     }
 }
 
-/// Counts whole records at any offset of bytes that could not be read in order.
-pub(super) fn whole_records(bytes: &[u8]) -> u64 {
-    Behind::search(bytes).records
+/// How many whole records damage hides in a segment as [`Journal::recover`](super::Journal::recover)
+/// gives it; `None` when there is no damage. A torn tail is none.
+pub fn hidden_by_damage(segment: &[u8], number: u64) -> Option<u64> {
+    // Empty is what a later segment has made void.
+    if segment.is_empty() {
+        return None;
+    }
+    let report = judge(segment, number, WHOLE);
+    (report.state == SegmentState::Damaged).then_some(report.records_behind_damage)
 }
 
 #[cfg(test)]
