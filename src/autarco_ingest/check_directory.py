@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from autarco_ingest import paths
     from autarco_ingest.settings import Settings
 
-FREE_BYTES_MIN = 1024 * 1024 * 1024
-"""Room for a day of 10,000 sticks; with less, a server may have to stop acknowledging soon."""
-
 CONNECTIONS_MIN = 1_000
 """A limit of open files that allows so many connections hinders no fleet that starts small."""
 
@@ -30,7 +27,7 @@ def check(settings: Settings, data: paths.DataDirectory) -> Iterator[Finding]:
     if data.root.stat().st_mode & stat.S_IWOTH:
         yield attention(".", "anybody on this machine may write here", "chmod o-w it")
     free = shutil.disk_usage(data.root).free
-    if free < FREE_BYTES_MIN:
+    if free < settings.disk_free_warn_bytes:
         yield attention(
             ".",
             f"{free // 1024**2} MiB free on this file system",
