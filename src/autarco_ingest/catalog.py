@@ -114,6 +114,11 @@ def query(data: paths.DataDirectory, sql: str) -> pa.Table:
             _check_reading(connection.extract_statements(sql))
             result: pa.Table = connection.sql(sql).to_arrow_table()
         except duckdb.Error as error:
+            # DuckDB has a class for what is wrong with the SQL, and none for what is wrong with a
+            # file's bytes; it does not always name the file either.
+            if type(error) is duckdb.Error or "Failed to read file" in str(error):
+                text = f"{error}; where a data file is damaged, `autarco-ingest check` names it"
+                raise CatalogError(text) from error
             raise QueryError(str(error)) from error
     return result
 

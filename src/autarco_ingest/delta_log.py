@@ -50,7 +50,7 @@ def checkpoint_version(table: Path) -> int:
 
 def repair(table: Path) -> list[Path]:
     """Removes the torn end of the log; returns what it removed."""
-    return _remove_torn_entries(table) + _remove_torn_checkpoint(table)
+    return _remove_torn_entries(table) + _remove_torn_checkpoint(table) + _remove_stale_hint(table)
 
 
 def _remove_torn_entries(table: Path) -> list[Path]:
@@ -71,6 +71,20 @@ def _remove_torn_checkpoint(table: Path) -> list[Path]:
         return []
     # Without the hint a reader lists the directory and takes the newest checkpoint there is.
     return [_remove(path) for path in (paths.last_checkpoint(table), *newest) if path.exists()]
+
+
+def _remove_stale_hint(table: Path) -> list[Path]:
+    """A hint that is torn, or whose checkpoint did not reach the disk; readers do without one."""
+    hint = paths.last_checkpoint(table)
+    if not hint.exists():
+        return []
+    try:
+        named = json.loads(hint.read_bytes())
+    except ValueError:
+        named = None
+    if isinstance(named, dict) and named.get("version") in paths.checkpoints(table):
+        return []
+    return [_remove(hint)]
 
 
 def _is_whole_entry(entry: Path) -> bool:

@@ -154,9 +154,11 @@ def bounded(readings: pa.Table, rows_max: int) -> pa.Table:
 def _load(path: Path) -> pa.Table | None:
     if not path.exists():
         return None
+    # Read first: a disk that cannot is for the caller, bytes that make no sense are not.
+    content = pa.BufferReader(path.read_bytes())
     try:
-        return schema.conform(schema.READINGS, pq.read_table(path, partitioning=None))
-    except (pa.ArrowInvalid, schema.SchemaError) as error:
+        return schema.conform(schema.READINGS, pq.read_table(content))
+    except (OSError, pa.ArrowException, schema.SchemaError) as error:
         # Written by another version, or damaged: each inverter comes back with its next sample.
         log.warning("latest readings cannot be used", path=str(path), error=str(error))
         return None

@@ -384,6 +384,18 @@ class TestQuery:
         with pytest.raises(CatalogError, match="cannot open"):
             catalog.query(data, "SELECT 1")
 
+    def test_a_damaged_page_is_told_with_what_finds_the_file(self, tmp_path: Path) -> None:
+        site = Site(tmp_path)
+        site.commit(rows.samples(2000))
+        site.show()
+        (file,) = (tmp_path / "lake").glob("readings/date=*/*.parquet")
+        content = bytearray(file.read_bytes())
+        content[4:2000] = b"\xff" * 1996
+        file.write_bytes(content)
+
+        with pytest.raises(CatalogError, match="`autarco-ingest check` names it"):
+            site.ask("SELECT * FROM readings")
+
     def test_somebody_who_opened_it_for_writing_locks_nobody_out(self, site: Site) -> None:
         site.commit(rows.samples(2))
         site.show()

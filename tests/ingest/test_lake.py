@@ -287,6 +287,22 @@ class TestCrash:
         assert stored(tmp_path).num_rows == 5
         assert max(paths.checkpoints(tmp_path / "readings")) < max(found)
 
+    @pytest.mark.parametrize("hint", ["", '{"version":4,"si', '{"version":999,"size":3}', "[]"])
+    def test_a_hint_without_its_checkpoint_is_removed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hint: str
+    ) -> None:
+        monkeypatch.setattr(lake, "ENTRIES_PER_CHECKPOINT", 2)
+        target = Lake(tmp_path, "n1")
+        for version in range(1, 6):
+            commit(target, version, rows.samples(1, inverter_sn=f"SIM{version}"))
+        paths.last_checkpoint(tmp_path / "readings").write_text(hint)
+        for checkpoint in paths.checkpoints(tmp_path / "readings").values():
+            for path in checkpoint:
+                path.unlink()
+
+        assert Lake(tmp_path, "n1").committed_version() == 5
+        assert stored(tmp_path).num_rows == 5
+
     @settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow])
     @given(st.lists(st.integers(1, 4), min_size=1, max_size=8), st.data())
     def test_any_replay_of_any_prefix_stores_each_version_once(

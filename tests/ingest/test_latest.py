@@ -107,6 +107,14 @@ class TestLatest:
 
         assert in_file(data.latest).num_rows == 1
 
+    def test_a_damaged_page_starts_anew_too(self, data: paths.DataDirectory) -> None:
+        Latest(data).merge(rows.samples(50))
+        content = bytearray(data.latest.read_bytes())
+        content[8:100] = b"\xff" * 92
+        data.latest.write_bytes(content)
+
+        assert Latest(data).rows.num_rows == 0
+
     def test_a_failed_write_is_made_good_by_the_next_merge(
         self, data: paths.DataDirectory, monkeypatch: pytest.MonkeyPatch
     ) -> None:
