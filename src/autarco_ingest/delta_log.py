@@ -3,13 +3,14 @@
 deltalake writes log entries and checkpoints without asking the disk to keep them. `sync` and
 `sync_checkpoint` do that afterwards; a power cut in between can leave the newest entries or the
 newest checkpoint torn. `repair` removes those at start: a torn entry was never reported as
-committed, so its rows are still in some node's journal, and a torn checkpoint only repeats
-entries, which are never deleted before the checkpoint is on disk.
+committed, so its rows are still in some node's journal, and a checkpoint only repeats entries,
+which are never deleted before the checkpoint is on disk.
 """
 
 from __future__ import annotations
 
 import json
+import uuid
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -50,7 +51,9 @@ def checkpoint_version(table: Path) -> int:
 
 def repair(table: Path) -> list[Path]:
     """Removes the torn end of the log; returns what it removed."""
-    return _remove_torn_entries(table) + _remove_torn_checkpoint(table) + _remove_stale_hint(table)
+    removed = _remove_torn_entries(table)
+    _write_anew(table, above=checkpoint_version(table))
+    return removed + _remove_doubtful_checkpoint(table) + _remove_stale_hint(table)
 
 
 def _remove_torn_entries(table: Path) -> list[Path]:
@@ -62,12 +65,32 @@ def _remove_torn_entries(table: Path) -> list[Path]:
     return removed
 
 
-def _remove_torn_checkpoint(table: Path) -> list[Path]:
+def _write_anew(table: Path, *, above: int) -> None:
+    """Puts entries on disk that an earlier run may have failed to put there.
+
+    After a failed `fsync` the kernel takes their pages for clean: the same call would succeed
+    without writing anything. Bytes that are written again are written.
+    """
+    entries = [path for version, path in paths.log_entries(table).items() if version > above]
+    for entry in entries:
+        # Another node may start at the same moment.
+        draft = paths.draft(entry).with_suffix(f".{uuid.uuid4().hex}")
+        draft.write_bytes(entry.read_bytes())
+        durable.sync(draft)
+        draft.replace(entry)
+    if entries:
+        durable.sync(paths.log_directory(table))
+
+
+def _remove_doubtful_checkpoint(table: Path) -> list[Path]:
+    """The newest one may lack pages without looking torn; the entries it repeats tell it all."""
     checkpoints = paths.checkpoints(table)
     if not checkpoints:
         return []
     newest = checkpoints[max(checkpoints)]
-    if all(_is_whole_checkpoint(path) for path in newest):
+    entries = paths.log_entries(table)
+    has_all = len(entries) == max(entries, default=-1) + 1
+    if not has_all and all(_is_whole_checkpoint(path) for path in newest):
         return []
     # Without the hint a reader lists the directory and takes the newest checkpoint there is.
     return [_remove(path) for path in (paths.last_checkpoint(table), *newest) if path.exists()]
@@ -107,6 +130,6 @@ def _is_whole_checkpoint(path: Path) -> bool:
 
 
 def _remove(path: Path) -> Path:
-    path.unlink()
+    path.unlink(missing_ok=True)
     durable.sync(path.parent)
     return path
