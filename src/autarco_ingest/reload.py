@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 
+UNSEEN = registry.Signature(-1, -1, -1)
+"""No file has it."""
+
+
 class RefusedLogger(msgspec.Struct, frozen=True):
     """One entry of `refused.json`: a logger that sends but is not in the registry."""
 
@@ -48,7 +52,7 @@ class Reload:
         self._tls = settings.tls_listener
         self._refused_file = directory.refused
         self._refused: list[tuple[int, int, int, int]] = []
-        self._registry_seen = registry.signature(self._registry)
+        self._registry_seen: registry.Signature | None = registry.signature(self._registry)
         self._take_registry()
         if settings.registry.policy == "known" and self._registry_seen is None:
             log.warning("no registry yet, every logger is refused", file=str(self._registry))
@@ -62,7 +66,14 @@ class Reload:
         self._write_refused()
 
     def _check_registry(self) -> None:
-        seen = _looked_at(self._registry)
+        try:
+            seen = registry.signature(self._registry)
+        except OSError as error:
+            # One that cannot even be looked at is not gone; when it can, it is read anew.
+            self._registry_seen = UNSEEN
+            self.problems["registry"] = str(error)
+            log.error("registry cannot be used, the one before stays", error=str(error))
+            return
         if seen == self._registry_seen:
             return
         self._registry_seen = seen

@@ -308,6 +308,9 @@ class _Server:
         self._lake_thread = trio.CapacityLimiter(1)
         # Set while so many rows wait for the tables that no more is read.
         self._held = False
+        # A turn outside the pump has put reads off, of which the epoll set will not tell again.
+        self._unfinished = False
+        self._idle_pump = trio.CancelScope()
 
     async def start(self, nursery: trio.Nursery) -> None:
         counters = self._gateway.counters()
@@ -365,8 +368,15 @@ class _Server:
                 self._staged.set()
             # Frames that arrive within a tick share one turn, one fsync and one wake-up.
             await trio.sleep(tick_s)
-            if not pending.deferred:
-                await trio.lowlevel.wait_readable(self._gateway)
+            if not (pending.deferred or self._unfinished):
+                # Not for ever: accepting goes on by itself after a pause, without an event.
+                with trio.move_on_after(SWEEP_SECONDS) as self._idle_pump:
+                    await trio.lowlevel.wait_readable(self._gateway)
+            self._unfinished = False
+
+    def _wake_pump(self) -> None:
+        self._unfinished = True
+        self._idle_pump.cancel()
 
     async def _commit_staged(self) -> None:
         retry_s = RETRY_SECONDS_FIRST
@@ -387,8 +397,11 @@ class _Server:
                 log.info("journal can be written again")
                 self._health.recover(Part.JOURNAL)
                 retry_s = RETRY_SECONDS_FIRST
-            if self._gateway.turn().staged:
+            pending = self._gateway.turn()
+            if pending.staged:
                 self._staged.set()
+            if pending.deferred:
+                self._wake_pump()
 
     async def _sweep(self) -> None:
         offset_s = time.time() - time.monotonic()
@@ -396,6 +409,7 @@ class _Server:
         while True:
             await trio.sleep(SWEEP_SECONDS)
             self._gateway.sweep()
+            self._wake_pump()
             await self._hold_when_full()
             jump_s = time.time() - time.monotonic() - offset_s
             offset_s += jump_s

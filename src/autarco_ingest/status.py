@@ -73,7 +73,11 @@ class Status:
 
     def waiting_rows(self) -> int:
         """Counts durable rows that no table has yet; may wait for another thread's copy of them."""
-        return self._gateway.rows() + sum(batch.readings.num_rows for batch in self._waiting())
+        return self._gateway.rows() + sum(
+            rows.num_rows
+            for batch in self._waiting()
+            for rows in (batch.readings, batch.sessions, batch.quarantine)
+        )
 
     def look_around(self) -> None:
         """Looks at what fails without anybody trying: room on the disks, descriptors."""

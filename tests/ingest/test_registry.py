@@ -61,6 +61,13 @@ def test_a_changed_registry_is_taken_over_without_dropping_a_connection(tmp_path
             eventually("the bad list is logged", lambda: "line 1" in log.read_text())
             assert known.exchange(heartbeat(KNOWN))[4] == 0x17
 
+            # Nothing that can be read: it is not taken for gone.
+            directory.registry.unlink()
+            directory.registry.symlink_to(directory.registry)
+            eventually("that is logged", lambda: "symbolic links" in log.read_text())
+            assert known.exchange(heartbeat(KNOWN))[4] == 0x17
+            directory.registry.unlink()
+
             _replace(directory.registry, f"{KNOWN}\n{UNKNOWN}\n")
             eventually("nobody is refused", lambda: _refused(directory) == {})
             assert unknown.exchange(data_frame(4, logger_sn=UNKNOWN))[4] == 0x12

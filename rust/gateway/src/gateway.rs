@@ -21,7 +21,7 @@ use std::sync::{Mutex, MutexGuard};
 use arrow_array::RecordBatch;
 use autarco_protocol::zone::ZoneError;
 
-use crate::batch::{self, Rows};
+use crate::batch::{self, QuarantineRow, Rows};
 use crate::clock::Moment;
 use crate::counters::Counters;
 use crate::intake::Intake;
@@ -284,10 +284,14 @@ impl Gateway {
         lock(&self.rows).take_latest()
     }
 
-    /// Durable rows of all kinds waiting for the next seal.
+    /// Durable rows of all kinds waiting for the next seal. A quarantined frame, which is kept raw and
+    /// may be large, counts as the rows whose memory it takes.
     pub fn rows(&self) -> usize {
+        const ROW_BYTES: usize = 256;
         let rows = lock(&self.rows);
-        rows.readings.len() + rows.sessions.len() + rows.quarantine.len()
+        let raw = |row: &QuarantineRow| 1 + row.frame.len() / ROW_BYTES;
+        let quarantined: usize = rows.quarantine.iter().map(raw).sum();
+        rows.readings.len() + rows.sessions.len() + quarantined
     }
 
     pub fn counters(&self) -> Counters {

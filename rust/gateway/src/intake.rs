@@ -151,8 +151,8 @@ impl Intake {
         if self.addresses.is_used_up(connection.address, uptime_us) {
             return Some(UsedUp::Address);
         }
-        let logger_sn = connection.logger_sn?;
-        let is_used_up = self.loggers.is_used_up(logger_sn, uptime_us);
+        let logger = (connection.logger_sn?, connection.address);
+        let is_used_up = self.loggers.is_used_up(logger, uptime_us);
         is_used_up.then_some(UsedUp::Logger)
     }
 
@@ -187,7 +187,8 @@ impl Intake {
 
     /// Bytes that wait for the journal or are on their way into it.
     pub(crate) fn staged_bytes(&self) -> usize {
-        self.staged.records.len() + self.committing_bytes
+        let answers = self.staged.answers.len() * size_of::<Answer>();
+        self.staged.records.len() + answers + self.committing_bytes
     }
 
     pub(crate) fn clock(&self, unix_us: i64) -> Clock {
@@ -295,7 +296,8 @@ impl Intake {
         connection.frames = connection.frames.saturating_add(1);
         connection.heard_at_us = now.uptime_us;
         connection.protocol = frame.protocol();
-        self.loggers.take_frame(logger_sn, now.uptime_us);
+        self.loggers
+            .take_frame((logger_sn, connection.address), now.uptime_us);
         self.identify(connection, slot, logger_sn);
         let reply = match frame {
             Frame::V5(frame) => Reply::to(frame),
@@ -354,16 +356,17 @@ impl Intake {
             return;
         }
         if let Some(earlier) = connection.logger_sn.replace(logger_sn) {
-            self.loggers.leave(earlier, slot);
+            self.loggers.leave((earlier, connection.address), slot);
         }
-        self.replaced.extend(self.loggers.join(logger_sn, slot));
+        let logger = (logger_sn, connection.address);
+        self.replaced.extend(self.loggers.join(logger, slot));
     }
 
     /// Gives back what a closed connection held.
     pub(crate) fn release(&mut self, connection: &Connection, slot: usize) {
         self.addresses.leave(connection.address);
         if let Some(logger_sn) = connection.logger_sn {
-            self.loggers.leave(logger_sn, slot);
+            self.loggers.leave((logger_sn, connection.address), slot);
         }
     }
 

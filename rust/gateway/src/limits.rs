@@ -35,7 +35,9 @@ impl Rate {
     /// Takes so many, whether or not they are there: what has been read is not dropped.
     fn take(&mut self, count: u32, per_minute: u32, now_us: i64) {
         let cost_us = MINUTE_US * i64::from(count) / i64::from(per_minute.max(1));
-        self.full_at_us = self.full_at_us.max(now_us).saturating_add(cost_us);
+        let full_at_us = self.full_at_us.max(now_us).saturating_add(cost_us);
+        // What was read on top is no debt without end: after a minute there is room again.
+        self.full_at_us = full_at_us.min(now_us.saturating_add(2 * MINUTE_US));
     }
 
     fn is_used_up(self, now_us: i64) -> bool {
@@ -150,17 +152,21 @@ impl Addresses {
     }
 }
 
+/// A serial number as it is claimed from one address.
+pub(crate) type LoggerKey = (u32, AddressKey);
+
 #[derive(Debug)]
 struct Logger {
     frames: Rate,
-    /// Slots of the connections that speak for this logger, oldest first.
+    /// Slots of the connections that speak for this logger from this address, oldest first.
     connections: SmallVec<[u32; 4]>,
 }
 
-/// What each logger has taken.
+/// What each logger has taken, from each address: whoever claims its serial number elsewhere can
+/// neither use up its rate nor push its connections out.
 #[derive(Debug)]
 pub(crate) struct Loggers {
-    known: HashMap<u32, Logger>,
+    known: HashMap<LoggerKey, Logger>,
     pub(crate) connections_max: usize,
     pub(crate) frames_per_minute: u32,
 }
@@ -179,31 +185,31 @@ impl Loggers {
     }
 
     /// Counts a frame.
-    pub(crate) fn take_frame(&mut self, logger_sn: u32, now_us: i64) {
+    pub(crate) fn take_frame(&mut self, logger: LoggerKey, now_us: i64) {
         let per_minute = self.frames_per_minute;
-        if let Some(known) = self.entry(logger_sn) {
+        if let Some(known) = self.entry(logger) {
             known.frames.take(1, per_minute, now_us);
         }
     }
 
-    pub(crate) fn is_used_up(&self, logger_sn: u32, now_us: i64) -> bool {
+    pub(crate) fn is_used_up(&self, logger: LoggerKey, now_us: i64) -> bool {
         self.known
-            .get(&logger_sn)
+            .get(&logger)
             .is_some_and(|known| known.frames.is_used_up(now_us))
     }
 
     /// A connection begins to speak for a logger. Returns the slot of the connection that has to go
     /// because the logger has too many: after a NAT time-out a stick holds two, never more.
-    pub(crate) fn join(&mut self, logger_sn: u32, slot: usize) -> Option<usize> {
+    pub(crate) fn join(&mut self, logger: LoggerKey, slot: usize) -> Option<usize> {
         let connections_max = self.connections_max;
         let slot = u32::try_from(slot).expect("fewer connections than descriptors");
-        let known = self.entry(logger_sn)?;
+        let known = self.entry(logger)?;
         known.connections.push(slot);
         (known.connections.len() > connections_max).then(|| known.connections.remove(0) as usize)
     }
 
-    pub(crate) fn leave(&mut self, logger_sn: u32, slot: usize) {
-        if let Some(known) = self.known.get_mut(&logger_sn) {
+    pub(crate) fn leave(&mut self, logger: LoggerKey, slot: usize) {
+        if let Some(known) = self.known.get_mut(&logger) {
             known
                 .connections
                 .retain(|&mut other| other as usize != slot);
@@ -215,12 +221,12 @@ impl Loggers {
             .retain(|_, known| !known.connections.is_empty() || !known.frames.is_full(now_us));
     }
 
-    fn entry(&mut self, logger_sn: u32) -> Option<&mut Logger> {
+    fn entry(&mut self, logger: LoggerKey) -> Option<&mut Logger> {
         let is_full = self.known.len() >= LOGGERS_MAX;
-        if is_full && !self.known.contains_key(&logger_sn) {
+        if is_full && !self.known.contains_key(&logger) {
             return None;
         }
-        Some(self.known.entry(logger_sn).or_insert_with(|| Logger {
+        Some(self.known.entry(logger).or_insert_with(|| Logger {
             frames: Rate::IDLE,
             connections: SmallVec::new(),
         }))
@@ -230,6 +236,9 @@ impl Loggers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const HERE: AddressKey = AddressKey(1);
+    const ELSEWHERE: AddressKey = AddressKey(2);
 
     fn addresses() -> Addresses {
         Addresses::new(2, 5, 60)
@@ -252,6 +261,28 @@ mod tests {
         assert!(!rate.is_used_up(1_000_000));
         assert!(!rate.is_full(60_999_999));
         assert!(rate.is_full(61_000_000));
+    }
+
+    #[test]
+    fn a_debt_ends_after_a_minute() {
+        let mut rate = Rate::IDLE;
+        rate.take(1_000_000, 60, 0);
+        assert!(rate.is_used_up(MINUTE_US - 1));
+        assert!(!rate.is_used_up(MINUTE_US));
+    }
+
+    #[test]
+    fn who_claims_a_logger_elsewhere_takes_nothing_from_it() {
+        let mut loggers = Loggers::new(2, 60);
+        assert_eq!(loggers.join((7, HERE), 1), None);
+        for slot in 2..10 {
+            assert_ne!(loggers.join((7, ELSEWHERE), slot), Some(1));
+            for _ in 0..1000 {
+                loggers.take_frame((7, ELSEWHERE), 0);
+            }
+        }
+        assert!(loggers.is_used_up((7, ELSEWHERE), 0));
+        assert!(!loggers.is_used_up((7, HERE), 0));
     }
 
     #[test]
@@ -287,13 +318,13 @@ mod tests {
     #[test]
     fn the_oldest_connection_of_a_logger_has_to_go() {
         let mut loggers = Loggers::new(2, 60);
-        assert_eq!(loggers.join(7, 1), None);
-        assert_eq!(loggers.join(7, 2), None);
-        assert_eq!(loggers.join(8, 4), None);
-        assert_eq!(loggers.join(7, 3), Some(1));
-        loggers.leave(7, 2);
-        assert_eq!(loggers.join(7, 5), None);
-        assert_eq!(loggers.join(7, 6), Some(3));
+        assert_eq!(loggers.join((7, HERE), 1), None);
+        assert_eq!(loggers.join((7, HERE), 2), None);
+        assert_eq!(loggers.join((8, HERE), 4), None);
+        assert_eq!(loggers.join((7, HERE), 3), Some(1));
+        loggers.leave((7, HERE), 2);
+        assert_eq!(loggers.join((7, HERE), 5), None);
+        assert_eq!(loggers.join((7, HERE), 6), Some(3));
     }
 
     #[test]
@@ -301,13 +332,13 @@ mod tests {
         let mut addresses = addresses();
         let mut loggers = Loggers::new(2, 60);
         let key = addresses.enter(ip("192.0.2.1"), 0).unwrap();
-        loggers.take_frame(7, 0);
-        loggers.join(8, 1);
+        loggers.take_frame((7, HERE), 0);
+        loggers.join((8, HERE), 1);
         addresses.forget_idle(MINUTE_US);
         loggers.forget_idle(MINUTE_US);
         assert_eq!((addresses.len(), loggers.len()), (1, 1));
         addresses.leave(key);
-        loggers.leave(8, 1);
+        loggers.leave((8, HERE), 1);
         addresses.forget_idle(MINUTE_US);
         loggers.forget_idle(MINUTE_US);
         assert_eq!((addresses.len(), loggers.len()), (0, 0));
@@ -317,9 +348,9 @@ mod tests {
     fn loggers_beyond_the_bound_are_not_remembered() {
         let mut loggers = Loggers::new(2, 1);
         for logger_sn in 0..=LOGGERS_MAX as u32 {
-            loggers.take_frame(logger_sn, 0);
+            loggers.take_frame((logger_sn, HERE), 0);
         }
         assert_eq!(loggers.len(), LOGGERS_MAX);
-        assert_eq!(loggers.join(u32::MAX, 1), None);
+        assert_eq!(loggers.join((u32::MAX, HERE), 1), None);
     }
 }

@@ -63,6 +63,8 @@ pub(crate) struct Sockets {
     generation: u64,
     /// Connections to be read in the next turn although readiness will not tell.
     deferred: Vec<usize>,
+    /// Those of them that had no turn in this one: they come first in the next.
+    skipped: Vec<usize>,
     /// Connections not read until their address or logger has room again.
     paused: Vec<usize>,
     /// Nothing is read: too much waits behind the journal.
@@ -86,6 +88,7 @@ impl Sockets {
             connections: Slab::new(),
             generation: 0,
             deferred: Vec::new(),
+            skipped: Vec::new(),
             paused: Vec::new(),
             held: false,
             read_bytes_left: 0,
@@ -142,7 +145,7 @@ impl Sockets {
         Pending {
             staged: self.intake.staged_count(),
             staged_bytes: self.intake.staged_bytes(),
-            deferred: !self.deferred.is_empty() || accepts,
+            deferred: !self.deferred.is_empty() || !self.skipped.is_empty() || accepts,
         }
     }
 
@@ -174,7 +177,8 @@ impl Sockets {
         }
         self.read_bytes_left = READ_BYTES_PER_TURN;
         let ready: Vec<Ready> = self.events.iter().map(Ready::from).collect();
-        let deferred = mem::take(&mut self.deferred);
+        let mut deferred = mem::take(&mut self.skipped);
+        deferred.append(&mut self.deferred);
         for slot in deferred {
             if let Some(connection) = self
                 .connections
@@ -300,7 +304,15 @@ impl Sockets {
             return;
         }
         if self.read_bytes_left == 0 {
-            self.defer(slot);
+            let connection = &mut self.connections[slot];
+            if !connection.deferred {
+                connection.deferred = true;
+                self.skipped.push(slot);
+            }
+            return;
+        }
+        // Before anything is read: a new connection is no way around a rate that is used up.
+        if self.pause_if_used_up(slot, now) {
             return;
         }
         let Self {
@@ -324,11 +336,10 @@ impl Sockets {
         self.read_bytes_left = self.read_bytes_left.saturating_sub(count);
         intake.counters.bytes_in += count as u64;
         intake.take(connection, slot, &scratch[..count], now);
-        while let Some(replaced) = self.intake.replaced.pop() {
-            self.intake.counters.closed_replaced += 1;
-            self.close(replaced, "replaced by a newer connection", now);
-        }
-        let connection = &mut self.connections[slot];
+        self.close_replaced(now);
+        let Some(connection) = self.connections.get_mut(slot) else {
+            return;
+        };
         if connection.noise_bytes as usize > self.intake.limits.noise_bytes_max {
             self.intake.counters.closed_noise += 1;
             self.close(slot, "too much noise", now);
@@ -337,16 +348,32 @@ impl Sockets {
         if connection.holds_output() && !self.send(slot, now) {
             return;
         }
-        let connection = &mut self.connections[slot];
-        if let Some(used_up) = self.intake.used_up(connection, now.uptime_us) {
-            match used_up {
-                UsedUp::Address => self.intake.counters.paused_address += 1,
-                UsedUp::Logger => self.intake.counters.paused_logger += 1,
-            }
-            connection.paused = true;
-            self.paused.push(slot);
-        } else if ended || !drained {
+        if !self.pause_if_used_up(slot, now) && (ended || !drained) {
             self.defer(slot);
+        }
+    }
+
+    /// Stops reading a connection whose address or logger has used up its rate; whether it did.
+    fn pause_if_used_up(&mut self, slot: usize, now: Moment) -> bool {
+        let connection = &mut self.connections[slot];
+        match self.intake.used_up(connection, now.uptime_us) {
+            None => return false,
+            Some(UsedUp::Address) => self.intake.counters.paused_address += 1,
+            Some(UsedUp::Logger) => self.intake.counters.paused_logger += 1,
+        }
+        connection.paused = true;
+        self.paused.push(slot);
+        true
+    }
+
+    /// Closes the connections that frames just taken have replaced; their slots are good only until
+    /// somebody else closes a connection.
+    fn close_replaced(&mut self, now: Moment) {
+        for slot in mem::take(&mut self.intake.replaced) {
+            if self.connections.contains(slot) {
+                self.intake.counters.closed_replaced += 1;
+                self.close(slot, "replaced by a newer connection", now);
+            }
         }
     }
 
@@ -430,15 +457,19 @@ impl Sockets {
             .map(|(slot, connection)| (slot, silent(connection)))
             .collect();
         for (slot, is_silent) in due {
+            // What an earlier one held back may have replaced this connection.
+            let Some(connection) = self.connections.get_mut(slot) else {
+                continue;
+            };
             if is_silent {
                 self.close_silent(slot, now);
                 continue;
             }
-            let connection = &mut self.connections[slot];
             self.intake.give_up_partial(connection, slot, now);
             if connection.holds_output() {
                 self.send(slot, now);
             }
+            self.close_replaced(now);
         }
         self.resume(now);
         if now.uptime_us.saturating_sub(self.forgot_at_us) > FORGET_EVERY_US {

@@ -352,3 +352,56 @@ fn a_peer_whose_tcp_takes_no_answer_is_given_up() {
     // The kernel's own clock: it probes, and gives up after the second.
     turn_until(&gateway, NOON_US, || gateway.counters().connections == 0);
 }
+
+#[test]
+fn a_frame_behind_a_stale_one_may_replace_any_connection() {
+    let directory = tempfile::tempdir().unwrap();
+    let gateway = limited(directory.path(), |limits| {
+        limits.connections_per_logger_max = 1;
+    });
+    let mut first = connect(&gateway);
+    first.write_all(&heartbeat(LOGGER_SN)).unwrap();
+    turn_until(&gateway, NOON_US, || gateway.counters().answers == 1);
+    // The start of a long frame hides a whole one until its time is over.
+    let mut second = connect(&gateway);
+    second.write_all(&heartbeat(9)).unwrap();
+    let mut hidden = vec![0xA5, 0x00, 0x04, 0x10];
+    hidden.extend(heartbeat(LOGGER_SN));
+    second.write_all(&hidden).unwrap();
+    turn_until(&gateway, NOON_US, || gateway.counters().answers == 2);
+    let later = NOON_US + 31 * SECOND_US;
+    for _ in 0..40 {
+        gateway.turn(at(NOON_US)).unwrap();
+        gateway.sweep(at(later));
+    }
+    assert_eq!(gateway.counters().closed_replaced, 1);
+    assert_eq!(gateway.counters().connections, 1);
+    // It is gone for good: nothing of it is left to be closed by somebody else.
+    let _unheard = first.write_all(&heartbeat(LOGGER_SN));
+    second.write_all(&heartbeat(LOGGER_SN)).unwrap();
+    turn_until(&gateway, later, || gateway.counters().answers >= 4);
+}
+
+#[test]
+fn new_connections_are_no_way_around_a_rate() {
+    let directory = tempfile::tempdir().unwrap();
+    let gateway = limited(directory.path(), |limits| {
+        limits.frames_per_address_per_minute = 60;
+        limits.connections_max = 100;
+    });
+    let burst: Vec<u8> = (0..200).flat_map(heartbeat).collect();
+    let mut flood: Vec<TcpStream> = (0..20).map(|_| connect(&gateway)).collect();
+    for peer in &mut flood {
+        peer.write_all(&burst).unwrap();
+    }
+    for _ in 0..200 {
+        gateway.turn(at(NOON_US)).unwrap();
+    }
+    assert!(gateway.counters().frames <= 300, "one read at most");
+    // Their address has room again after a minute, however much they wanted.
+    let before = gateway.counters().frames;
+    gateway.sweep(at(NOON_US + 61 * SECOND_US));
+    turn_until(&gateway, NOON_US + 61 * SECOND_US, || {
+        gateway.counters().frames > before
+    });
+}
