@@ -63,7 +63,7 @@ def run(
     Raises CheckError when there is nothing to check or this user may not read it, SetAsideError
     when a wanted change is not possible.
     """
-    data = paths.DataDirectory.at(settings.data)
+    data = paths.DataDirectory.at(settings.data, settings.lake.location)
     if not data.journal.is_dir() and not data.lake.is_dir():
         raise CheckError(f"{data.root} is no data directory: it has neither journal nor tables")
     count = 0

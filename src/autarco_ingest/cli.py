@@ -222,7 +222,7 @@ def _sql(parsed: argparse.Namespace) -> int:
     settings = _settings(parsed)
     from autarco_ingest import catalog, paths, render
 
-    directory = paths.DataDirectory.at(settings.data)
+    directory = paths.DataDirectory.at(settings.data, settings.lake.location)
     sql = parsed.sql
     if sql is None and not sys.stdin.isatty():
         sql = sys.stdin.read()
@@ -246,7 +246,7 @@ def _check(parsed: argparse.Namespace) -> int:
         as_json = parsed.format == "json"
         print(msgspec.json.encode(finding).decode() if as_json else finding.line(), flush=True)
 
-    data = paths.DataDirectory.at(settings.data)
+    data = paths.DataDirectory.at(settings.data, settings.lake.location)
     change = check.Change.NOTHING
     if parsed.set_aside:
         change = check.Change.SET_ASIDE

@@ -1,11 +1,12 @@
 """How does a batch become part of the tables, exactly once and for good?
 
 A batch carries the version of the journal segment it came from. Its rows go into one Parquet
-file per table and UTC date, the files are forced to disk, and one Delta commit per table makes
-them visible together with an application transaction (application = this node, version = the
-batch's). A batch that comes again after a crash finds its version there and adds nothing.
+file per table and UTC date, the files are made safe, and one Delta commit per table makes them
+visible together with an application transaction (application = this node, version = the batch's).
+A batch that comes again after a crash finds its version there and adds nothing.
 
-Not here: the journal (Rust), the files of `latest` and `tail`, compaction, what people query.
+Not here: where files live and when they are safe (`table_store`), the journal (Rust), the files of
+`latest` and `tail`, compaction, what people query.
 
 Order of a commit: quarantine, sessions, readings. A table without rows in the batch is left
 alone, so quiet tables do not collect thousands of empty log entries; `readings` records every
@@ -18,6 +19,7 @@ import json
 import re
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -28,14 +30,20 @@ from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Sc
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, Transaction
 
-from autarco_ingest import delta_log, durable, paths, schema
+from autarco_ingest import paths, schema
+from autarco_ingest.table_store import Draft
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from autarco_ingest.table_store import Sink, Stored, TableStore
 
 ROW_GROUP_ROWS = 122_880
 """DuckDB's vector group; smaller row groups cost bytes (83 per row at 8 k, 61 at 123 k)."""
+
+PLAIN_ROWS = 50
+"""Fewer rows are neither compressed nor given dictionaries: that makes the file smaller (7.8 kB
+instead of 9.4 for 23 rows) and takes a third of the time, which counts when there are thousands."""
 
 COMMIT_ATTEMPTS = 5
 """deltalake itself retries a plain conflict 15 times; more rounds than this mean a broken table."""
@@ -43,9 +51,20 @@ COMMIT_ATTEMPTS = 5
 ENTRIES_PER_CHECKPOINT = 100
 """Log entries a reader must replay at most; the interval Delta itself uses."""
 
-STATISTICS_TYPES = (schema.INSTANT, pa.string(), pa.int64(), pa.int32(), pa.int16())
-"""Columns of these types get minimum and maximum in the log: nobody searches by a voltage."""
+STATISTICS_TYPE = schema.INSTANT
+"""Columns of this type get minimum and maximum in the log, nothing else does.
 
+The log outlives the data files: no rewriting of those erases a serial number or an address that
+an entry repeats as a limit. Nobody searches by a voltage, files are sorted by serial number inside,
+and counts of nulls, which no query of ours uses, are half of an entry's bytes.
+"""
+
+SCHEMA_VERSION_KEY = "autarco.schemaVersion"
+"""Where a table says by which version of the schema it was written; absent means 1 or 2."""
+
+
+_NOTHING_ELSE = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+"""The library would checkpoint and delete log entries before anything of it is safe."""
 
 _COLOUR = re.compile("\x1b\\[[0-9;]*m")
 
@@ -75,14 +94,14 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
 class Lake:
     """The three tables, written by one node. One caller at a time; every call may block on disk."""
 
-    def __init__(self, root: Path, node: str) -> None:
-        """Opens the tables below `root` and creates missing ones.
+    def __init__(self, store: TableStore, node: str) -> None:
+        """Opens the tables in `store`, creates missing ones and brings old ones up to date.
 
         `node` names this writer in every table: two running servers must not share one name.
         Raises LakeError.
         """
         self._node = node
-        self._tables = {table.name: _open(root, table) for table in schema.TABLES}
+        self._tables = {table.name: _open(store, table, node) for table in schema.TABLES}
 
     def committed_version(self) -> int:
         """Returns the newest version of this node that all tables have; 0 before the first."""
@@ -120,20 +139,23 @@ class Lake:
             **{table.name: written.get(table.name, Written()) for table in schema.TABLES},
         )
 
-    def files(self, table: str) -> list[Path]:
-        """Lists the data files of a table's newest state, with those of other nodes."""
+    def files(self, table: str) -> list[str]:
+        """Lists the data files of a table's newest state, with those of other nodes.
+
+        Each is a full path or URL.
+        """
         return self._tables[table].files()
 
 
 class _OpenTable:
     """One Delta table and how much of its log is known to be on disk."""
 
-    def __init__(self, table: schema.Table, directory: Path, delta: DeltaTable) -> None:
+    def __init__(self, table: schema.Table, store: TableStore, delta: DeltaTable) -> None:
         self._table = table
-        self._directory = directory
+        self._store = store
         self._delta = delta
         self._synced_version = delta.version()
-        self._checkpoint_version = delta_log.checkpoint_version(directory)
+        self._checkpoint_version = store.checkpoint_version(table.name)
         self._unsafe = False
 
     def node_version(self, node: str) -> int:
@@ -141,11 +163,11 @@ class _OpenTable:
         with _reported(self._table):
             return self._delta.transaction_version(node) or 0
 
-    def files(self) -> list[Path]:
+    def files(self) -> list[str]:
         with _reported(self._table):
             self._delta.update_incremental()
-            added = pa.table(self._delta.get_add_actions(flatten=True))
-        return sorted(self._directory / str(path) for path in added.column("path").to_pylist())
+            names = _names(self._delta)
+        return [self._store.full_name(self._table.name, name) for name in names]
 
     def add(self, node: str, version: int, rows: pa.Table) -> Written:
         if self._unsafe:
@@ -169,14 +191,10 @@ class _OpenTable:
         return written
 
     def _write(self, node: str, version: int, rows: pa.Table) -> list[AddAction]:
-        actions = []
-        order: list[tuple[str, Literal["ascending"]]]
-        order = [(name, "ascending") for name in self._table.sort_columns]
-        for day, part in _by_date(rows):
-            name = paths.data_file(node, version, day)
-            ordered = part.take(pc.sort_indices(part, sort_keys=order))
-            actions.append(_write_file(self._directory, name, day, ordered))
-        return actions
+        parts = {
+            paths.data_file(node, version, day): part for day, part in _by_date(self._table, rows)
+        }
+        return _write_files(self._store, self._table, parts)
 
     def _commit(self, actions: list[AddAction], node: str, version: int) -> bool:
         """Commits the files, or finds that a lost attempt did; returns whether this call did."""
@@ -190,11 +208,7 @@ class _OpenTable:
                     commit_properties=CommitProperties(
                         app_transactions=[Transaction(node, version)]
                     ),
-                    # The library would checkpoint and delete log entries before anything of it
-                    # is on disk.
-                    post_commithook_properties=PostCommitHookProperties(
-                        create_checkpoint=False, cleanup_expired_logs=False
-                    ),
+                    post_commithook_properties=_NOTHING_ELSE,
                 )
             except CommitFailedError:
                 if attempt == COMMIT_ATTEMPTS:
@@ -212,7 +226,7 @@ class _OpenTable:
         # one before it is missing.
         version = self._delta.version()
         try:
-            delta_log.sync(self._directory, self._synced_version + 1, version)
+            self._store.sync_log(self._table.name, self._synced_version + 1, version)
         except OSError:
             # The kernel reports a lost page once; a second fsync would succeed without it.
             self._unsafe = True
@@ -223,97 +237,224 @@ class _OpenTable:
         if self._synced_version - self._checkpoint_version < ENTRIES_PER_CHECKPOINT:
             return
         self._delta.create_checkpoint()
-        delta_log.sync_checkpoint(self._directory, self._synced_version)
+        self._store.sync_checkpoint(self._table.name, self._synced_version)
         self._checkpoint_version = self._synced_version
         # A handle goes on replaying every entry since it was opened, each time it updates: after
         # 1,600 commits 0.6 s. A new one starts from the checkpoint.
-        self._delta = DeltaTable(self._directory)
+        self._delta = open_delta(self._store, self._table.name)
 
 
-def _open(root: Path, table: schema.Table) -> _OpenTable:
-    directory = paths.table_directory(root, table.name)
+def open_delta(store: TableStore, table: str) -> DeltaTable:
+    """Opens a table as deltalake does; raises what that raises."""
+    return DeltaTable(store.uri(table), storage_options=store.storage_options)
+
+
+def _open(store: TableStore, table: schema.Table, node: str) -> _OpenTable:
     with _reported(table):
-        durable.make_directory(paths.log_directory(directory))
-        delta_log.repair(directory)
-        wanted = Schema.from_arrow(schema.arrow_schema(table))
-        if not DeltaTable.is_deltatable(str(directory)):
-            DeltaTable.create(
-                directory,
-                schema=wanted,
-                mode="ignore",
-                partition_by=["date"],
-                name=table.name,
-                description=table.description,
-            )
-        delta = DeltaTable(directory)
-        delta_log.sync(directory, delta_log.checkpoint_version(directory), delta.version())
-    _check_columns(table, delta)
-    return _OpenTable(table, directory, delta)
+        store.repair(table.name)
+        _create_if_missing(store, table)
+        for attempt in range(1, COMMIT_ATTEMPTS + 1):
+            delta = open_delta(store, table.name)
+            _check_columns(table, delta)
+            try:
+                if not _bring_up_to_date(store, table, delta, node):
+                    break
+            except CommitFailedError:
+                # Another node that starts now does the same.
+                if attempt == COMMIT_ATTEMPTS:
+                    raise
+        store.sync_log(table.name, store.checkpoint_version(table.name), delta.version())
+    return _OpenTable(table, store, delta)
+
+
+def _create_if_missing(store: TableStore, table: schema.Table) -> None:
+    def is_there() -> bool:
+        return DeltaTable.is_deltatable(store.uri(table.name), store.storage_options)
+
+    if is_there():
+        return
+    try:
+        DeltaTable.create(
+            store.uri(table.name),
+            schema=Schema.from_arrow(schema.arrow_schema(table)),
+            mode="ignore",
+            partition_by=["date"],
+            name=table.name,
+            description=table.description,
+            configuration=_properties(table),
+            storage_options=store.storage_options,
+            raise_if_key_not_exists=False,
+        )
+    except DeltaError:
+        # Another node may have made it a moment ago.
+        if not is_there():
+            raise
+
+
+def _properties(table: schema.Table) -> dict[str, str | None]:
+    timed = [column.name for column in table.columns if column.type == STATISTICS_TYPE]
+    return {
+        SCHEMA_VERSION_KEY: str(schema.SCHEMA_VERSION),
+        # For whoever else writes here, as `optimize` of any library does.
+        "delta.dataSkippingStatsColumns": ",".join(timed),
+    }
+
+
+def schema_version(delta: DeltaTable) -> int:
+    """Returns by which version of the schema a table was written; 0 when it does not say."""
+    said = delta.metadata().configuration.get(SCHEMA_VERSION_KEY, "0")
+    if not said.isdecimal():
+        raise DeltaError(f"{SCHEMA_VERSION_KEY} is {said!r}, not a number")
+    return int(said)
 
 
 def _check_columns(table: schema.Table, delta: DeltaTable) -> None:
-    found = [(field.name, field.type) for field in delta.schema().fields]
-    expected = Schema.from_arrow(schema.arrow_schema(table)).fields
-    if found != [(field.name, field.type) for field in expected]:
-        names = {field.name for field in expected} ^ {name for name, _ in found}
+    """Refuses what this program cannot write: a newer version, or other columns."""
+    version = schema_version(delta)
+    if version > schema.SCHEMA_VERSION:
+        raise LakeError(
+            f"table {table.name}: schema version {version}, this program knows "
+            f"{schema.SCHEMA_VERSION}: update autarco-ingest"
+        )
+    # The order may be another one: added columns come last.
+    found = {field.name: (field.type, field.nullable) for field in delta.schema().fields}
+    expected = {
+        field.name: (field.type, field.nullable)
+        for field in Schema.from_arrow(schema.arrow_schema(table)).fields
+    }
+    different = {name for name in found if found[name] != expected.get(name)}
+    # Rows that are there have no value for a column that is added.
+    different |= {name for name in expected.keys() - found.keys() if not expected[name][1]}
+    if different:
         raise LakeError(
             f"table {table.name}: columns are not those of schema version "
-            f"{schema.SCHEMA_VERSION}; different: {sorted(names) or 'order or types'}"
+            f"{schema.SCHEMA_VERSION}; different: {sorted(different)}"
         )
 
 
-def _by_date(rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
-    """Cuts rows into one table per date; the date as the partition's name has it."""
-    dates = rows.column("date")
-    for day in pc.unique(dates):
-        yield str(day), rows.filter(pc.equal(dates, day))
+def _bring_up_to_date(
+    store: TableStore, table: schema.Table, delta: DeltaTable, node: str
+) -> bool:
+    """Adds what an older version of the schema lacked; returns whether anything was changed."""
+    version = schema_version(delta)
+    there = {field.name for field in delta.schema().fields}
+    missing = [
+        field
+        for field in Schema.from_arrow(schema.arrow_schema(table)).fields
+        if field.name not in there
+    ]
+    if not missing and version == schema.SCHEMA_VERSION:
+        return False
+    if missing and version == 0:
+        # Names of files without a mark stand for version 2; these are older.
+        _rewrite(store, table, delta, node)
+    elif missing:
+        delta.alter.add_columns(missing, post_commithook_properties=_NOTHING_ELSE)
+    delta.alter.set_table_properties(
+        {key: value for key, value in _properties(table).items() if value is not None},
+        raise_if_not_exists=False,
+    )
+    return True
 
 
-def _write_file(directory: Path, name: str, day: str, rows: pa.Table) -> AddAction:
-    path = directory / name
-    durable.make_directory(path.parent)
-    columns = rows.drop_columns(["date"])
-    with path.open("wb") as sink:
-        pq.write_table(
-            columns,
-            sink,
-            compression="zstd",
-            compression_level=1,
-            row_group_size=ROW_GROUP_ROWS,
-            # The table's own schema says it all; a copy in each small file costs kilobytes.
-            store_schema=False,
-            # A flipped bit would otherwise be a wrong measurement; 6 bytes per page.
-            write_page_checksum=True,
-        )
-    durable.sync(path)
-    durable.sync(path.parent)
-    status = path.stat()
-    return AddAction(
-        path=name,
-        size=status.st_size,
-        partition_values={"date": day},
-        modification_time=status.st_mtime_ns // 1_000_000,
-        data_change=True,
-        stats=json.dumps(_statistics(columns)),
+def _rewrite(store: TableStore, table: schema.Table, delta: DeltaTable, node: str) -> None:
+    """Writes all files anew with today's columns and replaces schema and files by one commit."""
+    wanted = schema.arrow_schema(table, metadata=False)
+    parts = []
+    for name in _names(delta):
+        with store.open(table.name, name) as file:
+            # The date is in the name only.
+            old = pq.ParquetFile(file).read()
+        day = pa.scalar(_date_of(name)).cast(pa.date32())
+        old = old.append_column("date", pa.repeat(day, old.num_rows))
+        lacking = [field for field in wanted if field.name not in old.column_names]
+        for field in lacking:
+            old = old.append_column(field, pa.nulls(old.num_rows, field.type))
+        parts.append(old.select(wanted.names).cast(wanted))
+    rows = pa.concat_tables(parts) if parts else wanted.empty_table()
+    # No batch has version 0; a start that was interrupted here writes the same files again.
+    files = {paths.data_file(node, 0, day): part for day, part in _by_date(table, rows)}
+    delta.create_write_transaction(
+        [*_write_files(store, table, files)],
+        "overwrite",
+        Schema.from_arrow(schema.arrow_schema(table)),
+        ["date"],
+        post_commithook_properties=_NOTHING_ELSE,
+    )
+    delta.update_incremental()
+
+
+def _names(delta: DeltaTable) -> list[str]:
+    """Lists the data files of a table as it was last read, relative to it."""
+    added = pa.table(delta.get_add_actions(flatten=True))
+    return sorted(str(name) for name in added.column("path").to_pylist())
+
+
+def _date_of(name: str) -> str:
+    return name.partition("/")[0].removeprefix("date=")
+
+
+def _by_date(table: schema.Table, rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    """Cuts rows into one sorted table per date; the date as the partition's name has it."""
+    order: list[tuple[str, Literal["ascending", "descending"]]]
+    order = [(name, "ascending") for name in ("date", *table.sort_columns)]
+    # Sorted once and cut: a selection per date would go through all rows for each of them, and
+    # whoever pleases can send rows of ten years.
+    ordered = rows.take(pc.sort_indices(rows, sort_keys=order))
+    runs: Any = pc.run_end_encode(ordered.column("date").combine_chunks())
+    start = 0
+    for end, day in zip(runs.run_ends.to_pylist(), runs.values.to_pylist(), strict=True):
+        yield day.isoformat(), ordered.slice(start, end - start)
+        start = end
+
+
+def _write_files(
+    store: TableStore, table: schema.Table, parts: dict[str, pa.Table]
+) -> list[AddAction]:
+    """Writes files, given by name, and returns when they are safe how the log is told of them."""
+    columns = {name: rows.drop_columns(["date"]) for name, rows in parts.items()}
+    drafts = [Draft(name, partial(_write_rows, rows)) for name, rows in columns.items()]
+    return [
+        _add_action(stored, columns[stored.name]) for stored in store.write_all(table.name, drafts)
+    ]
+
+
+def _write_rows(rows: pa.Table, sink: Sink) -> None:
+    is_plain = rows.num_rows < PLAIN_ROWS
+    pq.write_table(
+        rows,
+        sink,
+        compression="none" if is_plain else "zstd",
+        compression_level=None if is_plain else 1,
+        use_dictionary=not is_plain,
+        row_group_size=ROW_GROUP_ROWS,
+        # The table's own schema says it all; a copy in each small file costs kilobytes.
+        store_schema=False,
+        # A flipped bit would otherwise be a wrong measurement; 6 bytes per page.
+        write_page_checksum=True,
     )
 
 
-def _statistics(rows: pa.Table) -> dict[str, object]:
-    """Returns what lets a Delta reader skip the file: rows, nulls, smallest and largest values."""
+def _add_action(stored: Stored, rows: pa.Table) -> AddAction:
+    return AddAction(
+        path=stored.name,
+        size=stored.bytes,
+        partition_values={"date": _date_of(stored.name)},
+        modification_time=stored.modified_ms,
+        data_change=True,
+        stats=json.dumps(statistics(rows)),
+    )
+
+
+def statistics(rows: pa.Table) -> dict[str, object]:
+    """Returns what lets a Delta reader skip the file: its number of rows, and limits of times."""
     smallest: dict[str, object] = {}
     largest: dict[str, object] = {}
-    nulls: dict[str, int] = {}
     for field, values in zip(rows.schema, rows.columns, strict=True):
-        nulls[field.name] = values.null_count
-        if field.type in STATISTICS_TYPES and values.null_count < len(values):
+        if field.type == STATISTICS_TYPE and values.null_count < len(values):
             smallest[field.name] = bound(pc.min(values).as_py())
             largest[field.name] = bound(pc.max(values).as_py(), up=True)
-    return {
-        "numRecords": rows.num_rows,
-        "minValues": smallest,
-        "maxValues": largest,
-        "nullCount": nulls,
-    }
+    return {"numRecords": rows.num_rows, "minValues": smallest, "maxValues": largest}
 
 
 def bound(value: Any, *, up: bool = False) -> Any:

@@ -21,11 +21,15 @@ class DataDirectory(msgspec.Struct, frozen=True):
     """Names below one data directory; `root` is absolute, because the catalog stores full paths."""
 
     root: Path
+    lake_location: str = ""
+    """Where the tables are when not below `root`: an absolute path, or a URL."""
 
     @classmethod
-    def at(cls, path: Path | str) -> DataDirectory:
-        """Returns the names below `path`, made absolute."""
-        return cls(Path(path).resolve())
+    def at(cls, path: Path | str, lake: str = "") -> DataDirectory:
+        """Returns the names below `path`, made absolute, with the tables at `lake` if it says so."""
+        if lake and "://" not in lake:
+            lake = str(Path(lake).resolve())
+        return cls(Path(path).resolve(), lake)
 
     def create(self) -> None:
         """Makes the directories that are missing, on disk.
@@ -36,8 +40,10 @@ class DataDirectory(msgspec.Struct, frozen=True):
         if not self.root.is_dir():
             durable.make_directory(self.root)
             self.root.chmod(0o700)
-        for directory in (self.journal, self.lake, self.latest.parent, self.tail):
+        for directory in (self.journal, self.latest.parent, self.tail):
             durable.make_directory(directory)
+        if not self.is_lake_remote:
+            durable.make_directory(self.lake)
 
     @property
     def lock(self) -> Path:
@@ -65,9 +71,20 @@ class DataDirectory(msgspec.Struct, frozen=True):
         return self.root / "journal"
 
     @property
+    def is_lake_remote(self) -> bool:
+        """Whether the tables are on object storage, not on a disk."""
+        return "://" in self.lake_location
+
+    @property
     def lake(self) -> Path:
-        """Directory of the Delta tables."""
-        return self.root / "lake"
+        """Directory of the Delta tables; there is none when they are on object storage."""
+        if self.is_lake_remote:
+            raise ValueError(f"no directory: {self.lake_location}")
+        return Path(self.lake_location) if self.lake_location else self.root / "lake"
+
+    def place(self, path: Path) -> str:
+        """Returns how a person is told of a file: relative to the data directory if it is there."""
+        return str(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
 
     @property
     def latest(self) -> Path:

@@ -162,7 +162,7 @@ async def serve(
     """
     if _core.DEBUG_BUILD:
         log.warning("the extension is a debug build, several times slower than a release build")
-    directory = DataDirectory.at(settings.data)
+    directory = DataDirectory.at(settings.data, settings.lake.location)
     try:
         directory.create()
     except OSError as error:

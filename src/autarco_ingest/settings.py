@@ -27,6 +27,10 @@ _OTHER_PROGRAMS = ("AUTARCO_CONFIG", "AUTARCO_PORTAL_")
 _LISTEN = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\s\[\]]+):\d{1,5}")
 _PORT_MAX = 65_535
 _TIME_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*")
+_S3 = "s3://"
+_BUCKET_URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()=-]+)*/?")
+"""A bucket, and a prefix of characters that need no escaping anywhere."""
+_SERVICE_URL = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?/?")
 _NODE = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 
 
@@ -58,6 +62,47 @@ class RegistrySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         Path | None,
         Meta(description="The list of known loggers, one serial number per line."),
     ] = None
+
+
+class LakeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the tables are; by default on the disk of the data directory."""
+
+    location: Annotated[
+        str,
+        Meta(description="Directory or s3://BUCKET/PREFIX of the tables; empty for DATA/lake."),
+    ] = ""
+    endpoint: Annotated[
+        str,
+        Meta(description="URL of an S3-compatible service; empty for Amazon's."),
+    ] = ""
+    region: Annotated[
+        str,
+        Meta(description="Region of the bucket; empty for AWS_REGION."),
+    ] = ""
+    allow_http: Annotated[
+        bool, Meta(description="Whether the service may be reached without TLS.")
+    ] = False
+    credentials: Annotated[
+        Path | None,
+        Meta(description="File with the keys of the service, as Amazon's tools write it."),
+    ] = None
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the tables are on object storage."""
+        return self.location.startswith(_S3)
+
+    def fault(self) -> str | None:
+        """Returns what is wrong as a sentence, or None."""
+        if self.is_remote and not _BUCKET_URL.fullmatch(self.location):
+            return f"lake.location: expected s3://BUCKET/PREFIX, got {self.location!r}"
+        if not self.is_remote and "://" in self.location:
+            return f"lake.location: expected a directory or s3://…, got {self.location!r}"
+        if self.endpoint and not _SERVICE_URL.fullmatch(self.endpoint):
+            return f"lake.endpoint: expected https://HOST or http://HOST:PORT, got {self.endpoint!r}"
+        if self.endpoint.startswith("http://") and not self.allow_http:
+            return "lake.endpoint: http shows everything to the network; set lake.allow_http if it may"
+        return None
 
 
 class TlsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -201,6 +246,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     address: AddressSettings = AddressSettings()
     registry: RegistrySettings = RegistrySettings()
+    lake: LakeSettings = LakeSettings()
     tls: TlsSettings = TlsSettings()
     log: LogSettings = LogSettings()
 
@@ -279,6 +325,10 @@ def load(
         _convert(values, origin=f"option --{name.replace('_', '-')}")
     settings = _convert(values, origin="settings")
     # What one setting needs of another is known only when all sources have been read.
+    if fault := settings.lake.fault():
+        raise SettingsError(fault)
+    if not settings.lake.is_remote and (settings.lake.endpoint or settings.lake.credentials):
+        raise SettingsError("lake.endpoint and lake.credentials: need an s3:// lake.location")
     if settings.tls.listen and settings.tls_listener is None:
         raise SettingsError("tls.listen: needs tls.certificate and tls.key")
     return settings

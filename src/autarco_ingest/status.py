@@ -45,7 +45,9 @@ class Status:
         self.health = Health(lambda: datetime.now(UTC))
         self._gateway = gateway
         self._waiting = waiting
-        self._disks = {"journal": directory.journal, "lake": directory.lake}
+        self._disks = {"journal": directory.journal}
+        if not directory.is_lake_remote:
+            self._disks["lake"] = directory.lake
         self._disk_free_warn_bytes = disk_free_warn_bytes
         self._exhausted = 0
         self._flushes = 0

@@ -9,12 +9,13 @@ Not here: when any of this happens (`server`).
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from autarco_ingest import _core, catalog, schema
+from autarco_ingest import _core, catalog, schema, table_store
 from autarco_ingest.lake import Commit, Lake, LakeError
 from autarco_ingest.latest import Latest, Tail
 
@@ -37,12 +38,19 @@ class Storage:
         self._directory = directory
         self._time_zone = settings.time_zone
         try:
-            self._lake = Lake(directory.lake, settings.node)
+            store = table_store.open_store(settings.lake, directory, os.environ)
+            self._lake = Lake(store, settings.node)
             self._latest = Latest(directory)
             self._tail = Tail(
                 directory, grace_s=settings.superseded_grace_s, now_s=time.monotonic()
             )
-        except (LakeError, schema.SchemaError, OSError, pa.ArrowException) as error:
+        except (
+            LakeError,
+            table_store.StoreError,
+            schema.SchemaError,
+            OSError,
+            pa.ArrowException,
+        ) as error:
             raise StorageError(str(error)) from error
 
     def committed_version(self) -> int:

@@ -22,6 +22,7 @@ from autarco_ingest import catalog, check_reader, cli, paths
 from autarco_ingest.check_reader import Reader, ReaderError, ReadFile
 from autarco_ingest.finding import Finding
 from autarco_ingest.lake import Lake
+from autarco_ingest.table_store import LocalStore
 from server_process import Wire, running
 from test_server import count, data_frame
 
@@ -50,7 +51,7 @@ def data(tmp_path: Path) -> paths.DataDirectory:
     directory = paths.DataDirectory.at(tmp_path / "data")
     directory.create()
     directory.lock.touch()
-    lake = Lake(directory.lake, "node")
+    lake = Lake(LocalStore(directory.lake), "node")
     for version in range(1, BATCHES + 1):
         lake.commit(
             version,
@@ -290,7 +291,7 @@ def test_a_lost_log_entry_is_damage_and_a_torn_last_one_is_healed_by_the_server(
 def test_a_damaged_checkpoint_costs_nothing_and_the_advice_works(
     data: paths.DataDirectory,
 ) -> None:
-    lake = Lake(data.lake, "node")
+    lake = Lake(LocalStore(data.lake), "node")
     for version in range(BATCHES + 1, 105):
         lake.commit(version, rows.samples(1), rows.sessions(), rows.quarantine())
     (checkpoint,) = (
