@@ -14,12 +14,13 @@ import time
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from autarco_ingest.finding import Finding
+    from autarco_ingest.maintenance import Outcome
     from autarco_ingest.settings import Settings
 
 DONE = 0
@@ -120,6 +121,24 @@ def _parser() -> argparse.ArgumentParser:
     change = check.add_mutually_exclusive_group()
     change.add_argument("--set-aside", action="store_true", help="take damaged files out of tables")
     change.add_argument("--bring-back", action="store_true", help="add files from a backup again")
+
+    compact = add("compact", _compact, "Make few sorted files of the many that batches leave.")
+    compact.add_argument(
+        "--due", action="store_true", help="only what the server would do by itself now"
+    )
+
+    add("retain", _retain, "Take days out of the tables that the settings do not keep.")
+
+    forget = add(
+        "forget",
+        _forget,
+        "Erase everything of one logger or inverter, and refuse it from then on.",
+    )
+    whom = forget.add_mutually_exclusive_group(required=True)
+    whom.add_argument("--logger", metavar="SN", help="serial number of a stick")
+    whom.add_argument("--inverter", metavar="SN", help="serial number of an inverter or meter")
+    forget.add_argument("--yes", action="store_true", help="erase without asking")
+    forget.add_argument("--lift", action="store_true", help="serve it again; nothing comes back")
 
     add("version", _version, "Show the version.")
     return parser
@@ -258,6 +277,92 @@ def _check(parsed: argparse.Namespace) -> int:
     except (check.CheckError, set_aside.SetAsideError) as error:
         raise UsageError(str(error)) from error
     return FINDINGS if findings else DONE
+
+
+def _compact(parsed: argparse.Namespace) -> int:
+    settings = _settings(parsed)
+    _needs_tables(settings)
+    from autarco_ingest import maintenance
+
+    def note(day: maintenance.DayReport) -> None:
+        print(
+            f"{day.table} {day.date}: {day.files_before} files, {day.rows_before} rows, "
+            f"{day.bytes_before} bytes -> {day.files_after} files, {day.rows_after} rows, "
+            f"{day.bytes_after} bytes",
+            flush=True,
+        )
+
+    outcome = _maintained(settings, retain=False, every_day=not parsed.due, note=note)
+    if not outcome.days:
+        print("nothing to compact")
+    _tell_deleted(outcome)
+    return DONE
+
+
+def _retain(parsed: argparse.Namespace) -> int:
+    settings = _settings(parsed)
+    _needs_tables(settings)
+    outcome = _maintained(settings, compact=False)
+    for table, dates in outcome.expired.items():
+        if dates:
+            print(f"{table}: {len(dates)} days expired, {dates[0]} to {dates[-1]}")
+    if not any(outcome.expired.values()):
+        print("nothing has expired")
+    _tell_deleted(outcome)
+    return DONE
+
+
+def _needs_tables(settings: Settings) -> None:
+    if not settings.data.is_dir():
+        raise UsageError(f"{settings.data} is no data directory")
+
+
+def _maintained(settings: Settings, **what: Any) -> Outcome:
+    from autarco_ingest import log, maintenance
+
+    log.configure(settings.log)
+    try:
+        return maintenance.run(settings, datetime.now(UTC), **what)
+    except maintenance.MaintenanceError as error:
+        raise UsageError(str(error)) from error
+
+
+def _tell_deleted(outcome: Outcome) -> None:
+    if outcome.deleted:
+        print(f"{outcome.deleted} replaced files deleted")
+
+
+def _forget(parsed: argparse.Namespace) -> int:
+    settings = _settings(parsed)
+    from autarco_ingest import forget, log
+
+    log.configure(settings.log)
+    kind: Literal["logger", "inverter"] = "inverter" if parsed.logger is None else "logger"
+    try:
+        subject = forget.Subject(kind, parsed.logger or parsed.inverter)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    try:
+        if parsed.lift:
+            was_refused = forget.lift(settings, subject)
+            print("served again" if was_refused else "it was not refused")
+            return DONE
+        if not parsed.yes:
+            _ask_before_erasing(forget.count(settings, subject), subject.serial)
+        proof = forget.forget(settings, subject, lambda step: print(step, file=sys.stderr))
+    except forget.ForgetError as error:
+        raise UsageError(str(error)) from error
+    print(proof.text())
+    return FINDINGS if proof.traces else DONE
+
+
+def _ask_before_erasing(rows: dict[str, int], serial: str) -> None:
+    if not sys.stdin.isatty():
+        raise UsageError("erases for good; say --yes to do so without being asked")
+    for table, count in rows.items():
+        print(f"{table}: {count} rows", file=sys.stderr)
+    if input("This cannot be undone. Type the serial number again to erase: ") != serial:
+        raise UsageError("nothing was erased")
 
 
 def _version(parsed: argparse.Namespace) -> int:

@@ -30,6 +30,7 @@ class Part(StrEnum):
     REGISTRY = "registry"
     TLS = "tls"
     ADDRESS_KEY = "address_key"
+    MAINTENANCE = "maintenance"
 
 
 CONSEQUENCE = {
@@ -61,6 +62,10 @@ CONSEQUENCE = {
     Part.REGISTRY: "The list of loggers before it stays in force. Replace the file by a sound one.",
     Part.TLS: "The certificate before it stays in force. Replace both files by sound ones.",
     Part.ADDRESS_KEY: "Addresses go on being encrypted with last month's key.",
+    Part.MAINTENANCE: (
+        "Days are not compacted and nothing expires; queries get slower. Tried again each "
+        "maintenance.every_s; `autarco-ingest compact` shows the fault."
+    ),
 }
 """What happens while a part fails, and what to do; docs/operations.md has the same by part."""
 

@@ -7,6 +7,7 @@ directories, and the functions that list what is there.
 from __future__ import annotations
 
 import re
+import uuid
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,7 @@ import msgspec
 from autarco_ingest import durable
 
 _TAIL_PREFIX = "tail-"
+_COMPACTED_PREFIX = "compact-"
 _VERSION = re.compile(r"\d{20}")
 
 
@@ -49,6 +51,16 @@ class DataDirectory(msgspec.Struct, frozen=True):
     def lock(self) -> Path:
         """Held by the one server that writes here."""
         return self.root / "lock"
+
+    @property
+    def maintenance_lock(self) -> Path:
+        """Held by the one process that compacts and sweeps from here."""
+        return self.root / "maintenance.lock"
+
+    @property
+    def erasures(self) -> Path:
+        """What was erased when, one proof per line, without saying whose."""
+        return self.root / "erasures.jsonl"
 
     @property
     def address_keys(self) -> Path:
@@ -176,6 +188,19 @@ def data_file(node: str, version: int, date: str) -> str:
     it left behind, instead of leaving one more that no table refers to.
     """
     return f"date={date}/part-{node}-{version:012d}.parquet"
+
+
+def compacted_file(date: str) -> str:
+    """Returns a fresh path, relative to its table, for the compacted rows of a day.
+
+    Two nodes may compact one day at once and only one of them commits: they must not share names.
+    """
+    return f"date={date}/{_COMPACTED_PREFIX}{uuid.uuid4().hex}.parquet"
+
+
+def is_compacted(name: str) -> bool:
+    """Whether a data file, by its path relative to the table, is one that compaction made."""
+    return name.rpartition("/")[2].startswith(_COMPACTED_PREFIX)
 
 
 def draft(path: Path) -> Path:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from autarco_ingest import durable, paths
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -51,6 +53,25 @@ def load(path: Path) -> list[int]:
         raise RegistryError(f"{path}: not plain text") from error
     except RegistryError as error:
         raise RegistryError(f"{path}, {error}") from error
+
+
+def remove(path: Path, logger_sn: int) -> bool:
+    """Takes a logger out of the list, with the comment of its line; whether it was there.
+
+    Other lines stay as they are. Raises RegistryError or OSError; then nothing is changed.
+    """
+    try:
+        lines = path.read_text(encoding="ascii").splitlines(keepends=True)
+    except FileNotFoundError:
+        return False
+    kept = [line for line in lines if logger_sn not in parse(line)]
+    if len(kept) == len(lines):
+        return False
+    draft = paths.draft(path)
+    draft.write_text("".join(kept), encoding="ascii")
+    draft.chmod(path.stat().st_mode)
+    durable.replace(draft, path)
+    return True
 
 
 def parse(text: str) -> list[int]:

@@ -12,6 +12,7 @@ task below is one rhythm:
 - `_prepare_segment`: every second → the next journal segment, before it is needed
 - `_look_around`: every ten seconds → room on the disks, descriptors
 - `_reload_files`: every two seconds → a new registry or certificate, the list of refused loggers
+- `_maintain`: every `maintenance.every_s` → a process that compacts, expires and deletes
 
 Beside them `status_page` answers operators. Not here: what a frame means (Rust), what becomes of a
 batch (`storage`), what the server tells about itself (`status`).
@@ -33,7 +34,7 @@ from typing import TYPE_CHECKING, TypeVar
 import structlog
 import trio
 
-from autarco_ingest import _core, address_keys, descriptors, status_page
+from autarco_ingest import _core, address_keys, descriptors, maintenance_process, status_page
 from autarco_ingest.health import Part
 from autarco_ingest.paths import DataDirectory
 from autarco_ingest.reload import Reload
@@ -335,6 +336,8 @@ class _Server:
             self._rotate_address_key,
         ):
             nursery.start_soon(task)
+        if self._settings.maintenance.every_s:
+            nursery.start_soon(self._every, self._settings.maintenance.every_s, self._maintain)
         nursery.start_soon(self._every, RELOAD_SECONDS, self._reload_files)
         nursery.start_soon(self._every, LOOK_AROUND_SECONDS, self._look_around)
         nursery.start_soon(self._every, PREPARE_SECONDS, self._prepare_segment)
@@ -538,6 +541,17 @@ class _Server:
             self._health.fail(Part.LATEST, str(error))
         else:
             self._health.recover(Part.LATEST)
+
+    async def _maintain(self) -> None:
+        # Killed when the server stops, wherever it is: nothing is half done but files that no
+        # table names, which a later run deletes.
+        result = await trio.run_process(
+            maintenance_process.COMMAND,
+            stdin=maintenance_process.order(self._settings),
+            check=False,
+        )
+        reason = f"exit code {result.returncode}, see the log" if result.returncode else None
+        self._health.report(Part.MAINTENANCE, reason)
 
     async def _rotate_address_key(self) -> None:
         mode = self._settings.address.mode

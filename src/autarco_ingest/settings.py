@@ -127,6 +127,33 @@ class TlsListener(msgspec.Struct, frozen=True):
     key: Path
 
 
+class MaintenanceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the tables are kept small; who reads them sees no difference but speed."""
+
+    every_s: Annotated[
+        float, Meta(ge=0, description="Rhythm of maintenance in the server; 0 for never.")
+    ] = 3_600.0
+    small_files_max: Annotated[
+        int, Meta(ge=1, description="Small files of a day before it is compacted though not over.")
+    ] = 48
+    late_wait_s: Annotated[
+        float, Meta(ge=0, description="How long small files of a day that is over wait for more.")
+    ] = 21_600.0
+    retired_grace_s: Annotated[
+        float, Meta(ge=0, description="How long replaced data files stay for readers.")
+    ] = 86_400.0
+
+
+class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many days each table keeps; 0 keeps for ever."""
+
+    readings_days: Annotated[int, Meta(ge=0, description="Days that readings are kept.")] = 0
+    sessions_days: Annotated[int, Meta(ge=0, description="Days that sessions are kept.")] = 366
+    quarantine_days: Annotated[
+        int, Meta(ge=0, description="Days that quarantined frames are kept.")
+    ] = 30
+
+
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the server reports; always on standard error."""
 
@@ -248,6 +275,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     registry: RegistrySettings = RegistrySettings()
     lake: LakeSettings = LakeSettings()
     tls: TlsSettings = TlsSettings()
+    maintenance: MaintenanceSettings = MaintenanceSettings()
+    retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
 
     def __post_init__(self) -> None:
@@ -332,6 +361,16 @@ def load(
     if settings.tls.listen and settings.tls_listener is None:
         raise SettingsError("tls.listen: needs tls.certificate and tls.key")
     return settings
+
+
+def to_json(settings: Settings) -> bytes:
+    """Returns settings as another process of ours reads them back with `from_json`."""
+    return msgspec.json.encode(settings, enc_hook=str)
+
+
+def from_json(data: bytes) -> Settings:
+    """Reads what `to_json` wrote."""
+    return msgspec.json.decode(data, type=Settings, dec_hook=_decode)
 
 
 def _read(config: Path) -> dict[str, Any]:

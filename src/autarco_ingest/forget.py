@@ -1,0 +1,262 @@
+"""How does everything about one logger or inverter leave the data, and who proves it?
+
+In this order, so that nothing comes back and no reader misses a file:
+
+1. the serial is refused from now on (`forgotten`), and the server takes it out of everything it
+   holds beside the tables: journal, tail, latest readings;
+2. every day of every table that has rows of it is written anew without them, also as raw frames;
+3. the server names the new files in its catalog;
+4. replaced files and the log entries from before are deleted, without the usual grace period;
+5. every file is searched for the serial (`erasure_search`), and the proof is printed and kept.
+
+Beside a running server steps 1 and 3 are its own; without one, a server that nobody reaches is
+started for them. Other nodes that share the tables have a data directory each, to be told the same.
+Whatever interrupts this, the serial stays refused, and the same command goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime, timedelta
+from importlib import metadata
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from autarco_ingest import (
+    check,
+    durable,
+    erasure_search,
+    forgotten,
+    maintenance,
+    paths,
+    registry,
+    schema,
+    server,
+)
+from autarco_ingest.lake import LakeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from autarco_ingest.lake_table import LakeTable
+    from autarco_ingest.settings import Settings
+
+SERVER_S = 300.0
+"""A server takes the list over within two seconds and flushes in less than a minute, unless a disk
+is ill."""
+
+POLL_S = 0.2
+
+LEFT_BEHIND = timedelta(hours=1)
+"""A file that no version names after an hour belongs to no commit that is still being made."""
+
+_INVERTER_SN = re.compile(r"[!-~]{1,32}")
+
+
+class ForgetError(Exception):
+    """It could not be carried out to the end; the message is one sentence."""
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """Whose rows are meant."""
+
+    kind: Literal["logger", "inverter"]
+    serial: str
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for what cannot be a serial number."""
+        if self.kind == "logger":
+            if registry.parse(self.serial) != [int(self.serial)]:
+                raise ValueError(f"{self.serial!r} is not a logger serial number")
+        elif not _INVERTER_SN.fullmatch(self.serial):
+            raise ValueError(f"{self.serial!r} is not an inverter serial number")
+
+    def rows(self, table: schema.Table) -> pc.Expression | None:
+        """Returns what is true of the subject's rows in a table; None where it can have none."""
+        if self.kind == "logger":
+            return pc.field("logger_sn") == int(self.serial)
+        if table is schema.READINGS:
+            return pc.field("inverter_sn") == self.serial
+        if table is schema.QUARANTINE:
+            # A frame of an unknown layout names its inverter all the same.
+            return pc.match_substring(pc.field("frame"), self.serial.encode())
+        return None
+
+    def needle(self) -> erasure_search.Needle:
+        """Returns what a trace of the subject looks like."""
+        if self.kind == "logger":
+            return erasure_search.logger_needle(int(self.serial))
+        return erasure_search.inverter_needle(self.serial)
+
+
+class Proof(msgspec.Struct, frozen=True, kw_only=True):
+    """What was erased and when, without saying whose: `subject` is a keyed hash of the serial."""
+
+    at: datetime
+    kind: str
+    subject: str
+    rows: dict[str, int]
+    """Rows erased, by table."""
+    days_rewritten: int
+    files_deleted: int
+    log_entries_deleted: int
+    bytes_searched: int
+    traces: list[str]
+    """Files that still hold the serial, or that could not be read; none when all is done."""
+    node: str
+    version: str
+
+    def text(self) -> str:
+        """Returns the proof for people, as it is printed."""
+        rows = ", ".join(f"{count} rows of {table}" for table, count in self.rows.items())
+        lines = [
+            f"{self.kind} erased at {self.at:%Y-%m-%d %H:%M:%S} UTC on node {self.node}",
+            f"subject (keyed hash): {self.subject}",
+            f"erased: {rows}",
+            f"written anew: {self.days_rewritten} days; deleted: {self.files_deleted} data files, "
+            f"{self.log_entries_deleted} log entries",
+            f"searched: {self.bytes_searched} bytes; traces left: {len(self.traces)}",
+            *(f"  trace: {trace}" for trace in self.traces),
+        ]
+        return "\n".join(lines)
+
+
+def count(settings: Settings, subject: Subject) -> dict[str, int]:
+    """Returns how many rows of the subject each table has now; raises ForgetError."""
+    data = paths.DataDirectory.at(settings.data, settings.lake.location)
+    try:
+        tables = maintenance.open_tables(settings, data)
+        return {table.name: sum(_rows_by_day(table, subject).values()) for table in tables}
+    except (LakeError, OSError, pa.ArrowException) as error:
+        raise ForgetError(str(error)) from error
+
+
+def forget(settings: Settings, subject: Subject, say: Callable[[str], None]) -> Proof:
+    """Erases the subject and refuses it from then on; `say` hears of each step.
+
+    Raises ForgetError when a step fails; the subject is refused all the same.
+    """
+    data = paths.DataDirectory.at(settings.data, settings.lake.location)
+    if not data.lake.is_dir() and not data.journal.is_dir():
+        raise ForgetError(f"{data.root} is no data directory: it has neither journal nor tables")
+    try:
+        revision = forgotten.add(data, subject.kind, subject.serial)
+        say("refused from now on; taking it out of journal, tail and latest readings")
+        _purged(settings, data, revision)
+        with maintenance.alone(data.maintenance_lock):
+            return _erase(settings, data, subject, say)
+    except (LakeError, forgotten.ForgottenError, OSError, pa.ArrowException) as error:
+        raise ForgetError(str(error)) from error
+
+
+def lift(settings: Settings, subject: Subject) -> bool:
+    """Serves the subject again; returns whether it was refused. Raises ForgetError."""
+    try:
+        data = paths.DataDirectory.at(settings.data, settings.lake.location)
+        return forgotten.lift(data, subject.kind, subject.serial)
+    except (forgotten.ForgottenError, OSError) as error:
+        raise ForgetError(str(error)) from error
+
+
+def _erase(
+    settings: Settings, data: paths.DataDirectory, subject: Subject, say: Callable[[str], None]
+) -> Proof:
+    tables = maintenance.open_tables(settings, data)
+    rows: dict[str, int] = {}
+    days = 0
+    for table in tables:
+        found = _rows_by_day(table, subject)
+        rows[table.name] = sum(found.values())
+        for number, day in enumerate(found, start=1):
+            say(f"{table.name}: writing day {number} of {len(found)} anew")
+            maintenance.rewrite_day(table, day, lambda kept: _without(kept, subject, table.schema))
+        days += len(found)
+        # Log entries of earlier versions tell the smallest and largest serial of each file.
+        table.checkpoint()
+    if subject.kind == "logger":
+        registry.remove(settings.registry.file or data.registry, int(subject.serial))
+    say("waiting for a catalog without the replaced files")
+    _purged(settings, data, forgotten.request(data))
+    say("deleting replaced files and old log entries")
+    now = datetime.now(UTC)
+    files = sum(_delete_replaced(table, now) for table in tables)
+    entries = sum(table.prune_log(now) for table in tables)
+    say("searching every file")
+    search = erasure_search.search(data.root, tables, subject.needle())
+    proof = Proof(
+        at=datetime.now(UTC),
+        kind=subject.kind,
+        subject=forgotten.load(data).digest(subject.kind, subject.serial).hex(),
+        rows=rows,
+        days_rewritten=days,
+        files_deleted=files,
+        log_entries_deleted=entries,
+        bytes_searched=search.bytes,
+        traces=search.traces,
+        node=settings.node,
+        version=metadata.version("autarco-ingest"),
+    )
+    _keep(proof, data.erasures)
+    return proof
+
+
+def _rows_by_day(table: LakeTable, subject: Subject) -> dict[str, int]:
+    where = subject.rows(table.schema)
+    found: dict[str, int] = {}
+    if where is None:
+        return found
+    for file in sorted(table.refresh(), key=lambda file: file.date):
+        rows = table.read([file], columns=[table.schema.time_column], where=where).num_rows
+        if rows:
+            found[file.date] = found.get(file.date, 0) + rows
+    return found
+
+
+def _without(rows: pa.Table, subject: Subject, table: schema.Table) -> pa.Table:
+    where = subject.rows(table)
+    assert where is not None, "only tables with rows of the subject are written anew"
+    return rows.filter(~where)
+
+
+def _delete_replaced(table: LakeTable, now: datetime) -> int:
+    stored = table.stored()
+    active = {file.name for file in table.refresh()}
+    removed = table.removed_at()
+    due = [
+        name
+        for name, written_at in stored.items()
+        if name not in active and (name in removed or now - written_at > LEFT_BEHIND)
+    ]
+    table.delete(due)
+    return len(due)
+
+
+def _purged(settings: Settings, data: paths.DataDirectory, revision: int) -> None:
+    """Returns when a server has taken everything forgotten out of what it holds."""
+
+    def is_done() -> bool:
+        return forgotten.applied(data) >= revision
+
+    deadline = time.monotonic() + SERVER_S
+    while not is_done():
+        if not check.is_held(data.lock):
+            server.serve_until(settings, is_done, SERVER_S)
+        elif time.monotonic() > deadline:
+            raise ForgetError(
+                f"the server has not taken the list over in {SERVER_S:.0f} s; its /health says "
+                "why; the serial is refused, run the same command again"
+            )
+        else:
+            time.sleep(POLL_S)
+
+
+def _keep(proof: Proof, path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(msgspec.json.encode(proof) + b"\n")
+    durable.sync(path)
+    durable.sync(path.parent)

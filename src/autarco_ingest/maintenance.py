@@ -1,0 +1,253 @@
+"""How does the lake stay small and young while servers write to it?
+
+- `compact` turns the many small files of a day into few sorted ones (`compaction` says what is in
+  them), one commit per day.
+- `retain` takes days out of the tables that are older than the settings keep.
+- `sweep` deletes what no version of a table needs any more, after a grace period for readers that
+  still have the catalog of before, and the log entries that a checkpoint has replaced.
+
+Each may run beside a server, beside itself on another machine, and may be killed at any instant:
+files are written and forced to disk first, then one commit exchanges them for the ones they were
+made from. A commit finds out when one of those was exchanged meanwhile; then the day is done again
+from what there is. Files that batches added meanwhile stay beside the new ones until next time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import structlog
+
+from autarco_ingest import catalog, compaction, maintenance_plan, paths, schema, table_store
+from autarco_ingest.lake import ENTRIES_PER_CHECKPOINT, LakeError
+from autarco_ingest.lake_table import ConflictError, DataFile, LakeTable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Set as AbstractSet
+    from pathlib import Path
+
+    from autarco_ingest.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+ROWS_MAX = 1_000_000
+"""Rows compacted at a time, some 2 GB of memory, and of one file: 3,500 inverters' day."""
+
+CONFLICTS_MAX = 5
+"""Only other maintenance can conflict, and whoever is first has done the work."""
+
+REPEAT_WINDOW = timedelta(hours=6)
+"""A stick that repeats a measurement over midnight does so every few minutes."""
+
+LOG_KEPT = timedelta(days=1)
+"""Entries that a checkpoint has replaced stay so long for readers that began before it."""
+
+
+class DayReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one day of one table."""
+
+    table: str
+    date: str
+    files_before: int
+    files_after: int
+    bytes_before: int
+    bytes_after: int
+    rows_before: int
+    rows_after: int
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What one round of maintenance did."""
+
+    days: list[DayReport]
+    expired: dict[str, list[str]]
+    """Dates taken out of each table."""
+    deleted: int
+    """Files that are not stored any more."""
+
+
+class MaintenanceError(Exception):
+    """Maintenance could not be done; the message is one sentence. What is done stays done."""
+
+
+def run(
+    settings: Settings,
+    now: datetime,
+    *,
+    compact: bool = True,
+    every_day: bool = False,
+    retain: bool = True,
+    note: Callable[[DayReport], None] = lambda _: None,
+) -> Outcome:
+    """Does one round, with a sweep at its end; raises MaintenanceError.
+
+    `every_day` compacts all days that are over, without waiting for late samples. `note` hears of
+    each compacted day when it is done.
+    """
+    data = paths.DataDirectory.at(settings.data, settings.lake.location)
+    try:
+        with alone(data.maintenance_lock):
+            tables = open_tables(settings, data)
+            return Outcome(
+                days=_compact(tables, settings, now, every_day, note) if compact else [],
+                expired=_retain(tables, settings, now) if retain else {},
+                deleted=_sweep(tables, settings, data, now),
+            )
+    except (LakeError, OSError, pa.ArrowException) as error:
+        raise MaintenanceError(str(error)) from error
+
+
+def open_tables(settings: Settings, data: paths.DataDirectory) -> list[LakeTable]:
+    """Opens the tables as a bystander: nothing is created or repaired. Raises LakeError."""
+    store = table_store.open_store(settings.lake, data, os.environ)
+    return [LakeTable(store, table) for table in schema.TABLES]
+
+
+def rewrite_day(
+    table: LakeTable, day: str, drop: Callable[[pa.Table], pa.Table] = lambda rows: rows
+) -> DayReport | None:
+    """Exchanges all files of a day for compacted ones; None when the day has none.
+
+    `drop` returns the rows that may stay. Raises LakeError.
+    """
+    for attempt in range(1, CONFLICTS_MAX + 1):
+        files = table.refresh()
+        old = [file for file in files if file.date == day]
+        if not old:
+            return None
+        new = [
+            table.write(paths.compacted_file(day), kept)
+            for rows in _rewritten(table, day, old, files)
+            if (kept := drop(rows)).num_rows
+        ]
+        try:
+            table.replace(old, new)
+        except ConflictError:
+            table.delete([file.name for file in new])
+            if attempt == CONFLICTS_MAX:
+                raise
+            log.info("a day was exchanged by somebody else", table=table.name, date=day)
+        else:
+            return DayReport(
+                table=table.name,
+                date=day,
+                files_before=len(old),
+                files_after=len(new),
+                bytes_before=sum(file.bytes for file in old),
+                bytes_after=sum(file.bytes for file in new),
+                rows_before=sum(file.rows for file in old),
+                rows_after=sum(file.rows for file in new),
+            )
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _rewritten(
+    table: LakeTable, day: str, old: Sequence[DataFile], files: Sequence[DataFile]
+) -> Iterator[pa.Table]:
+    """Yields the rows of a day as its compacted files will have them."""
+    if table.name != schema.READINGS.name:
+        yield compaction.merge(table.schema, table.read(old))
+        return
+    midnight = datetime.combine(date.fromisoformat(day), datetime.min.time(), UTC)
+    eve = (midnight - timedelta(days=1)).date().isoformat()
+    earlier = [file for file in files if file.date == eve]
+    serials = table.read(old, columns=["inverter_sn"]).column("inverter_sn")
+    for first, last in compaction.serial_ranges(serials, ROWS_MAX):
+        within = (pc.field("inverter_sn") >= first) & (pc.field("inverter_sn") <= last)
+        recent = within & (pc.field("ts") >= pa.scalar(midnight - REPEAT_WINDOW, schema.INSTANT))
+        before = compaction.newest_per_inverter(table.read(earlier, where=recent))
+        yield compaction.compact_readings(table.read(old, where=within), before)
+
+
+def _compact(
+    tables: Sequence[LakeTable],
+    settings: Settings,
+    now: datetime,
+    every_day: bool,
+    note: Callable[[DayReport], None],
+) -> list[DayReport]:
+    policy = maintenance_plan.Policy(
+        small_files_max=settings.maintenance.small_files_max,
+        late_wait=timedelta(seconds=settings.maintenance.late_wait_s),
+    )
+    reports = []
+    for table in tables:
+        files = table.refresh()
+        if every_day:
+            days = maintenance_plan.days_over(files, now)
+        else:
+            days = maintenance_plan.days_due(files, now, policy)
+        for day in days:
+            report = rewrite_day(table, day)
+            if report is not None:
+                note(report)
+                reports.append(report)
+        table.checkpoint(entries_min=ENTRIES_PER_CHECKPOINT)
+    return reports
+
+
+def _retain(tables: Sequence[LakeTable], settings: Settings, now: datetime) -> dict[str, list[str]]:
+    keep = settings.retention
+    days = {
+        schema.READINGS.name: keep.readings_days,
+        schema.SESSIONS.name: keep.sessions_days,
+        schema.QUARANTINE.name: keep.quarantine_days,
+    }
+    expired = {}
+    for table in tables:
+        for attempt in range(1, CONFLICTS_MAX + 1):
+            files = table.refresh()
+            dates = maintenance_plan.days_expired(files, now.date(), days[table.name])
+            try:
+                if dates:
+                    table.replace([file for file in files if file.date in dates], [])
+            except ConflictError:
+                if attempt == CONFLICTS_MAX:
+                    raise
+            else:
+                expired[table.name] = dates
+                break
+    return expired
+
+
+def _sweep(
+    tables: Sequence[LakeTable], settings: Settings, data: paths.DataDirectory, now: datetime
+) -> int:
+    grace = timedelta(seconds=settings.maintenance.retired_grace_s)
+    # Where no server runs, nobody renews the catalog, and it must go on answering.
+    in_use = catalog.files(data)
+    deleted = 0
+    for table in tables:
+        # Before the table's state: a file committed in between would look as if nobody named it.
+        stored = table.stored()
+        active = {file.name for file in table.refresh()}
+        due = [
+            name
+            for name in maintenance_plan.files_to_delete(
+                stored, active, table.removed_at(), now, grace
+            )
+            if table.full_name(name) not in in_use
+        ]
+        table.delete(due)
+        table.prune_log(now - max(LOG_KEPT, grace))
+        deleted += len(due)
+    return deleted
+
+
+@contextlib.contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Waits for other maintenance of this data directory: two would do the same work twice."""
+    descriptor = os.open(lock, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,92 @@
+"""Which days are worth compacting now, which are too old to keep, and which files may go?
+
+Pure: what there is and what time it is come in, names come out.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from autarco_ingest import paths
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from collections.abc import Set as AbstractSet
+
+    from autarco_ingest.lake_table import DataFile
+
+DAY_END_WAIT = timedelta(minutes=30)
+"""A day's last samples are flushed within minutes of its end."""
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """When a day is compacted."""
+
+    small_files_max: int
+    """More small files than this slow every query down: compact the day, whether over or not."""
+    late_wait: timedelta
+    """How long a few small files in a day that is over may wait for more."""
+
+
+def days_due(files: Iterable[DataFile], now: datetime, policy: Policy) -> list[str]:
+    """Returns the dates to compact, oldest first.
+
+    A small file is one that a batch made. A day that is over is due when the oldest of its small
+    files has waited long enough for others that come late; any day when it has too many of them.
+    """
+    small: dict[str, list[DataFile]] = defaultdict(list)
+    for file in files:
+        if not paths.is_compacted(file.name):
+            small[file.date].append(file)
+    return sorted(
+        day
+        for day, waiting in small.items()
+        if len(waiting) > policy.small_files_max
+        or (
+            _is_over(day, now)
+            and now - min(file.modified_at for file in waiting) >= policy.late_wait
+        )
+    )
+
+
+def days_over(files: Iterable[DataFile], now: datetime) -> list[str]:
+    """Returns the dates that are over and have small files, oldest first."""
+    small = {file.date for file in files if not paths.is_compacted(file.name)}
+    return sorted(day for day in small if _is_over(day, now))
+
+
+def days_expired(files: Iterable[DataFile], today: date, keep_days: int) -> list[str]:
+    """Returns the dates that end more than `keep_days` days before today; 0 keeps for ever."""
+    if keep_days == 0:
+        return []
+    oldest_kept = today - timedelta(days=keep_days)
+    return sorted({file.date for file in files if date.fromisoformat(file.date) < oldest_kept})
+
+
+def files_to_delete(
+    stored: Mapping[str, datetime],
+    active: AbstractSet[str],
+    removed: Mapping[str, datetime],
+    now: datetime,
+    grace: timedelta,
+) -> list[str]:
+    """Returns the stored files that no version of the table needs any more, by name.
+
+    `stored` says when each file was written, `active` which ones the newest version names, and
+    `removed` since when a version does without a file, as far as the log remembers. A file that no
+    version ever named may belong to a commit that is just being made, so it has the grace too.
+    """
+    return sorted(
+        name
+        for name, written_at in stored.items()
+        if name not in active and now - max(written_at, removed.get(name, written_at)) >= grace
+    )
+
+
+def _is_over(day: str, now: datetime) -> bool:
+    end = datetime.combine(date.fromisoformat(day), datetime.min.time(), UTC) + timedelta(days=1)
+    return now >= end + DAY_END_WAIT
