@@ -155,6 +155,14 @@ def inspect(data: paths.DataDirectory) -> Inspection:
     return Inspection(faults=faults, files=files)
 
 
+def files(data: paths.DataDirectory) -> frozenset[str]:
+    """Returns every file that the catalog names now; none without a catalog. Raises CatalogError."""
+    try:
+        return frozenset(map(str, inspect(data).files))
+    except NoCatalogError:
+        return frozenset()
+
+
 class _View(msgspec.Struct, frozen=True, kw_only=True):
     """One view: its query, and the comments people see on it and its columns."""
 

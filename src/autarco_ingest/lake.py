@@ -63,7 +63,7 @@ SCHEMA_VERSION_KEY = "autarco.schemaVersion"
 """Where a table says by which version of the schema it was written; absent means 1 or 2."""
 
 
-_NOTHING_ELSE = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+NOTHING_ELSE = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 """The library would checkpoint and delete log entries before anything of it is safe."""
 
 _COLOUR = re.compile("\x1b\\[[0-9;]*m")
@@ -160,11 +160,11 @@ class _OpenTable:
 
     def node_version(self, node: str) -> int:
         # Even this reads the log.
-        with _reported(self._table):
+        with reported(self._table):
             return self._delta.transaction_version(node) or 0
 
     def files(self) -> list[str]:
-        with _reported(self._table):
+        with reported(self._table):
             self._delta.update_incremental()
             names = _names(self._delta)
         return [self._store.full_name(self._table.name, name) for name in names]
@@ -175,7 +175,7 @@ class _OpenTable:
                 f"table {self._table.name}: an earlier write to the log failed, what is on disk "
                 "is unknown; restart the server when the disk is well"
             )
-        with _reported(self._table):
+        with reported(self._table):
             self._delta.update_incremental()
             written = Written()
             if self.node_version(node) < version:
@@ -208,7 +208,7 @@ class _OpenTable:
                     commit_properties=CommitProperties(
                         app_transactions=[Transaction(node, version)]
                     ),
-                    post_commithook_properties=_NOTHING_ELSE,
+                    post_commithook_properties=NOTHING_ELSE,
                 )
             except CommitFailedError:
                 if attempt == COMMIT_ATTEMPTS:
@@ -250,7 +250,7 @@ def open_delta(store: TableStore, table: str) -> DeltaTable:
 
 
 def _open(store: TableStore, table: schema.Table, node: str) -> _OpenTable:
-    with _reported(table):
+    with reported(table):
         store.repair(table.name)
         _create_if_missing(store, table)
         for attempt in range(1, COMMIT_ATTEMPTS + 1):
@@ -332,9 +332,7 @@ def _check_columns(table: schema.Table, delta: DeltaTable) -> None:
         )
 
 
-def _bring_up_to_date(
-    store: TableStore, table: schema.Table, delta: DeltaTable, node: str
-) -> bool:
+def _bring_up_to_date(store: TableStore, table: schema.Table, delta: DeltaTable, node: str) -> bool:
     """Adds what an older version of the schema lacked; returns whether anything was changed."""
     version = schema_version(delta)
     there = {field.name for field in delta.schema().fields}
@@ -349,7 +347,7 @@ def _bring_up_to_date(
         # Names of files without a mark stand for version 2; these are older.
         _rewrite(store, table, delta, node)
     elif missing:
-        delta.alter.add_columns(missing, post_commithook_properties=_NOTHING_ELSE)
+        delta.alter.add_columns(missing, post_commithook_properties=NOTHING_ELSE)
     delta.alter.set_table_properties(
         {key: value for key, value in _properties(table).items() if value is not None},
         raise_if_not_exists=False,
@@ -365,7 +363,7 @@ def _rewrite(store: TableStore, table: schema.Table, delta: DeltaTable, node: st
         with store.open(table.name, name) as file:
             # The date is in the name only.
             old = pq.ParquetFile(file).read()
-        day = pa.scalar(_date_of(name)).cast(pa.date32())
+        day = pa.scalar(date_of(name)).cast(pa.date32())
         old = old.append_column("date", pa.repeat(day, old.num_rows))
         lacking = [field for field in wanted if field.name not in old.column_names]
         for field in lacking:
@@ -379,7 +377,7 @@ def _rewrite(store: TableStore, table: schema.Table, delta: DeltaTable, node: st
         "overwrite",
         Schema.from_arrow(schema.arrow_schema(table)),
         ["date"],
-        post_commithook_properties=_NOTHING_ELSE,
+        post_commithook_properties=NOTHING_ELSE,
     )
     delta.update_incremental()
 
@@ -390,7 +388,7 @@ def _names(delta: DeltaTable) -> list[str]:
     return sorted(str(name) for name in added.column("path").to_pylist())
 
 
-def _date_of(name: str) -> str:
+def date_of(name: str) -> str:
     return name.partition("/")[0].removeprefix("date=")
 
 
@@ -419,6 +417,11 @@ def _write_files(
     ]
 
 
+def write_file(store: TableStore, table: schema.Table, name: str, rows: pa.Table) -> Stored:
+    """Writes one file of a table, whole days' rows as compaction leaves them."""
+    return store.write(table.name, name, partial(_write_rows, rows.drop_columns(["date"])))
+
+
 def _write_rows(rows: pa.Table, sink: Sink) -> None:
     is_plain = rows.num_rows < PLAIN_ROWS
     pq.write_table(
@@ -439,7 +442,7 @@ def _add_action(stored: Stored, rows: pa.Table) -> AddAction:
     return AddAction(
         path=stored.name,
         size=stored.bytes,
-        partition_values={"date": _date_of(stored.name)},
+        partition_values={"date": date_of(stored.name)},
         modification_time=stored.modified_ms,
         data_change=True,
         stats=json.dumps(statistics(rows)),
@@ -469,7 +472,7 @@ def bound(value: Any, *, up: bool = False) -> Any:
 
 
 @contextmanager
-def _reported(table: schema.Table) -> Iterator[None]:
+def reported(table: schema.Table) -> Iterator[None]:
     """Turns what the libraries raise about disk and table into one LakeError."""
     try:
         yield

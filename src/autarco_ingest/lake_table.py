@@ -95,7 +95,7 @@ class LakeTable:
     def write(self, name: str, rows: pa.Table) -> DataFile:
         """Writes one file and returns when it is safe; `replace` makes it part of the table."""
         with lake.reported(self.schema):
-            stored = lake.write_compacted(self._store, self.schema, name, rows)
+            stored = lake.write_file(self._store, self.schema, name, rows)
         return DataFile(
             name=name,
             date=lake.date_of(name),

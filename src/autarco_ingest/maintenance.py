@@ -25,13 +25,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
 
-from autarco_ingest import catalog, compaction, maintenance_plan, paths, schema, table_store
-from autarco_ingest.lake import ENTRIES_PER_CHECKPOINT, LakeError
+from autarco_ingest import (
+    catalog,
+    compaction,
+    lake,
+    maintenance_plan,
+    paths,
+    schema,
+    table_store,
+)
+from autarco_ingest.lake import LakeError
 from autarco_ingest.lake_table import ConflictError, DataFile, LakeTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     from autarco_ingest.settings import Settings
@@ -101,7 +108,13 @@ def run(
                 expired=_retain(tables, settings, now) if retain else {},
                 deleted=_sweep(tables, settings, data, now),
             )
-    except (LakeError, OSError, pa.ArrowException) as error:
+    except (
+        LakeError,
+        table_store.StoreError,
+        catalog.CatalogError,
+        OSError,
+        pa.ArrowException,
+    ) as error:
         raise MaintenanceError(str(error)) from error
 
 
@@ -190,7 +203,7 @@ def _compact(
             if report is not None:
                 note(report)
                 reports.append(report)
-        table.checkpoint(entries_min=ENTRIES_PER_CHECKPOINT)
+        table.checkpoint(entries_min=lake.ENTRIES_PER_CHECKPOINT)
     return reports
 
 

@@ -176,6 +176,12 @@ def checkpoints(table: Path) -> dict[int, list[Path]]:
     return found
 
 
+def log_file_version(name: str) -> int | None:
+    """Returns which Delta version a file of a log is about; None for any other file."""
+    version = name.rpartition("/")[2].partition(".")[0]
+    return int(version) if _VERSION.fullmatch(version) else None
+
+
 def last_checkpoint(table: Path) -> Path:
     """Returns the hint that names a Delta table's newest checkpoint."""
     return log_directory(table) / "_last_checkpoint"

@@ -97,6 +97,9 @@ class TableStore(Protocol):
     def names(self, table: str) -> list[Stored]:
         """Lists the data files that are there, whether the log names them or not."""
 
+    def log_files(self, table: str) -> list[Stored]:
+        """Lists the files of a table's log; their names go to `open` and `delete` as well."""
+
     def repair(self, table: str) -> None:
         """Makes the place ready before the table is opened: no torn log, all directories."""
 
@@ -174,12 +177,17 @@ class LocalStore:
 
     def names(self, table: str) -> list[Stored]:
         """See TableStore."""
+        return [file for file in self._found(table, "*/*.parquet") if not _is_log(file.name)]
+
+    def log_files(self, table: str) -> list[Stored]:
+        """See TableStore."""
+        return self._found(table, f"{_LOG}*")
+
+    def _found(self, table: str, pattern: str) -> list[Stored]:
         directory = self._directory(table)
         found = []
-        for path in directory.rglob("*.parquet"):
+        for path in directory.glob(pattern):
             name = str(path.relative_to(directory))
-            if name.startswith(_LOG):
-                continue
             # Another process may be sweeping.
             with contextlib.suppress(FileNotFoundError):
                 status = path.stat()
@@ -316,20 +324,27 @@ class ObjectStore:
 
     def names(self, table: str) -> list[Stored]:
         """See TableStore."""
+        return [
+            file
+            for file in self._found(table, "")
+            if file.name.endswith(".parquet") and not _is_log(file.name)
+        ]
+
+    def log_files(self, table: str) -> list[Stored]:
+        """See TableStore."""
+        return self._found(table, _LOG)
+
+    def _found(self, table: str, below: str) -> list[Stored]:
         base = self._key(table, "")
-        found = self.file_system.get_file_info(
-            fs.FileSelector(base.rstrip("/"), recursive=True, allow_not_found=True)
-        )
+        chosen = fs.FileSelector((base + below).rstrip("/"), recursive=True, allow_not_found=True)
         return [
             Stored(
                 name=info.path.removeprefix(base),
                 bytes=info.size,
                 modified_ms=(info.mtime_ns or 0) // 1_000_000,
             )
-            for info in found
+            for info in self.file_system.get_file_info(chosen)
             if info.is_file
-            and info.path.endswith(".parquet")
-            and not info.path.removeprefix(base).startswith(_LOG)
         ]
 
     def repair(self, table: str) -> None:
@@ -407,6 +422,10 @@ def _section(file: Path, profile: str) -> Mapping[str, str]:
     if not parser.has_section(profile):
         raise StoreError(f"{file}: no section [{profile}]")
     return parser[profile]
+
+
+def _is_log(name: str) -> bool:
+    return name.startswith(_LOG)
 
 
 def _at_once(do: Callable[[Item], T], items: Sequence[Item]) -> list[T]:

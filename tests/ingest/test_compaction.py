@@ -8,9 +8,9 @@ from typing import Any
 import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
-from rows import NOON, reading, readings, sessions
 
 from autarco_ingest import compaction, schema
+from rows import NOON, reading, readings, sessions
 
 CLOCK = datetime(2026, 6, 15, 13, 59, 58)
 

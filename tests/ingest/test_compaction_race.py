@@ -15,8 +15,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import rows
 
+import rows
 from autarco_ingest import catalog, maintenance, schema, settings
 from autarco_ingest.paths import DataDirectory
 from autarco_ingest.storage import Storage

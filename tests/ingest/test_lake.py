@@ -220,7 +220,11 @@ class TestCommit:
         import polars as pl
 
         commit(Lake(LocalStore(tmp_path), "n1"), 1, rows.samples(5))
-        commit(Lake(LocalStore(tmp_path), "n2"), 1, rows.samples(5, start=rows.NOON - timedelta(days=1)))
+        commit(
+            Lake(LocalStore(tmp_path), "n2"),
+            1,
+            rows.samples(5, start=rows.NOON - timedelta(days=1)),
+        )
 
         counted = (
             pl.scan_delta(str(tmp_path / "readings"))
@@ -555,9 +559,7 @@ class TestSchemaVersion:
         wanted = schema.arrow_schema(schema.SESSIONS, metadata=False).remove(
             len(schema.SESSIONS.columns) - 1
         )
-        assert all(
-            pq.read_schema(file).names == wanted.names for file in target.files("sessions")
-        )
+        assert all(pq.read_schema(file).names == wanted.names for file in target.files("sessions"))
 
     @pytest.mark.parametrize("step", ["create_write_transaction", "set_table_properties"])
     def test_adapting_that_was_interrupted_is_finished_by_the_next_start(

@@ -11,11 +11,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-import rows
 from deltalake import DeltaTable
 
-from autarco_ingest import catalog, lake, lake_table, maintenance, paths, schema, settings
+import rows
+from autarco_ingest import catalog, lake, lake_table, maintenance, paths, settings
 from autarco_ingest.paths import DataDirectory
 from autarco_ingest.storage import Storage
 from test_compaction_race import Batch
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 DAY = datetime(2026, 6, 15, tzinfo=UTC)
 NOW = DAY + timedelta(days=2)
-LATER = NOW + timedelta(days=30)
 
 
 class Place:
@@ -189,11 +189,7 @@ class TestCompaction:
         place.maintain()
 
         per_file = [
-            set(
-                pa.parquet.read_table(place.data.lake / "readings" / name)[
-                    "inverter_sn"
-                ].to_pylist()
-            )
+            set(pq.read_table(place.data.lake / "readings" / name)["inverter_sn"].to_pylist())
             for name in place.files()
         ]
         assert sorted(map(sorted, per_file)) == [["SIM0"], ["SIM1"], ["SIM2"], ["SIM3"]]
@@ -260,9 +256,9 @@ class TestTogether:
             assert Counter(key(row) for row in place.stored()) == expected
             answer = catalog.query(place.data, "SELECT count(*) AS n FROM readings").to_pylist()
             assert answer == [{"n": minute}]
-        place.maintain(LATER)
+        place.maintain()
         place.show()
-        place.maintain(LATER)
+        place.maintain(datetime.now(UTC) + timedelta(days=2))
         assert place.on_disk() == place.files(), "what killed runs left is swept in the end"
         assert Counter(key(row) for row in place.stored()) == expected
 
@@ -377,7 +373,7 @@ class TestSweep:
 
         place.maintain(now + timedelta(days=2))
 
-        assert place.log_entries()[0] >= 10
+        assert place.log_entries()[0] == 9
         assert len(place.stored()) == 12
         # Who has had the table open all the time goes on, and so does who opens it.
         place.commit(rows.readings(sample(12)))
