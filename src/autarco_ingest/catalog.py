@@ -156,7 +156,7 @@ def inspect(data: paths.DataDirectory) -> Inspection:
 
 
 def files(data: paths.DataDirectory) -> frozenset[str]:
-    """Returns every file that the catalog names now; none without a catalog. Raises CatalogError."""
+    """Returns every file that the catalog names now, none without one; raises CatalogError."""
     try:
         return frozenset(map(str, inspect(data).files))
     except NoCatalogError:

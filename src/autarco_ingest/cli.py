@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from autarco_ingest.finding import Finding
-    from autarco_ingest.maintenance import Outcome
+    from autarco_ingest.maintenance import DayReport, Outcome
     from autarco_ingest.settings import Settings
 
 DONE = 0
@@ -282,9 +282,8 @@ def _check(parsed: argparse.Namespace) -> int:
 def _compact(parsed: argparse.Namespace) -> int:
     settings = _settings(parsed)
     _needs_tables(settings)
-    from autarco_ingest import maintenance
 
-    def note(day: maintenance.DayReport) -> None:
+    def note(day: DayReport) -> None:
         print(
             f"{day.table} {day.date}: {day.files_before} files, {day.rows_before} rows, "
             f"{day.bytes_before} bytes -> {day.files_after} files, {day.rows_after} rows, "

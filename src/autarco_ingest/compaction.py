@@ -15,7 +15,7 @@ of `maintenance_plan`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
 
@@ -64,7 +64,7 @@ def newest_per_inverter(rows: pa.Table) -> pa.Table:
     return schema.conform(schema.READINGS, newest.to_arrow())
 
 
-def serial_ranges(serials: pa.ChunkedArray, rows_max: int) -> list[tuple[str, str]]:
+def serial_ranges(serials: pa.ChunkedArray[Any], rows_max: int) -> list[tuple[str, str]]:
     """Cuts inverters, one entry per row, into ranges (first, last) of at most `rows_max` rows.
 
     An inverter is never cut; one with more rows has a range of its own. No rows, no range.
@@ -83,9 +83,7 @@ def serial_ranges(serials: pa.ChunkedArray, rows_max: int) -> list[tuple[str, st
 
 
 def _frame(rows: pa.Table) -> pl.DataFrame:
-    frame = pl.from_arrow(rows)
-    assert isinstance(frame, pl.DataFrame)
-    return frame
+    return cast("pl.DataFrame", pl.from_arrow(rows))
 
 
 def _without_resends(ordered: pl.DataFrame) -> pl.DataFrame:

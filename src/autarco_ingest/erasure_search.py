@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 if TYPE_CHECKING:
@@ -107,8 +106,6 @@ def _in_values(content: bytes, needle: Needle) -> bool:
                 if column_name == _RAW_COLUMN:
                     if any(needle.pattern.search(frame.as_py()) for frame in values):
                         return True
-                elif (
-                    column_name == needle.column and pc.any(pc.equal(values, needle.value)).as_py()
-                ):
+                elif column_name == needle.column and needle.value in values.unique().to_pylist():
                     return True
     return False

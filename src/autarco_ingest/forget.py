@@ -19,6 +19,7 @@ from __future__ import annotations
 import re
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib import metadata
 from typing import TYPE_CHECKING, Literal
 
@@ -84,7 +85,7 @@ class Subject(msgspec.Struct, frozen=True):
             return pc.field("inverter_sn") == self.serial
         if table is schema.QUARANTINE:
             # A frame of an unknown layout names its inverter all the same.
-            return pc.match_substring(pc.field("frame"), self.serial.encode())
+            return pc.match_substring(pc.field("frame"), self.serial)
         return None
 
     def needle(self) -> erasure_search.Needle:
@@ -131,7 +132,11 @@ def count(settings: Settings, subject: Subject) -> dict[str, int]:
     data = paths.DataDirectory.at(settings.data, settings.lake.location)
     try:
         tables = maintenance.open_tables(settings, data)
-        return {table.name: sum(_rows_by_day(table, subject).values()) for table in tables}
+        return {
+            table.name: sum(_rows_by_day(table, where).values())
+            for table in tables
+            if (where := subject.rows(table.schema)) is not None
+        }
     except (LakeError, OSError, pa.ArrowException) as error:
         raise ForgetError(str(error)) from error
 
@@ -170,12 +175,14 @@ def _erase(
     rows: dict[str, int] = {}
     days = 0
     for table in tables:
-        found = _rows_by_day(table, subject)
-        rows[table.name] = sum(found.values())
-        for number, day in enumerate(found, start=1):
-            say(f"{table.name}: writing day {number} of {len(found)} anew")
-            maintenance.rewrite_day(table, day, lambda kept: _without(kept, subject, table.schema))
-        days += len(found)
+        where = subject.rows(table.schema)
+        if where is not None:
+            found = _rows_by_day(table, where)
+            rows[table.name] = sum(found.values())
+            for number, day in enumerate(found, start=1):
+                say(f"{table.name}: writing day {number} of {len(found)} anew")
+                maintenance.rewrite_day(table, day, partial(_without, where))
+            days += len(found)
         # Log entries of earlier versions tell the smallest and largest serial of each file.
         table.checkpoint()
     if subject.kind == "logger":
@@ -205,11 +212,8 @@ def _erase(
     return proof
 
 
-def _rows_by_day(table: LakeTable, subject: Subject) -> dict[str, int]:
-    where = subject.rows(table.schema)
+def _rows_by_day(table: LakeTable, where: pc.Expression) -> dict[str, int]:
     found: dict[str, int] = {}
-    if where is None:
-        return found
     for file in sorted(table.refresh(), key=lambda file: file.date):
         rows = table.read([file], columns=[table.schema.time_column], where=where).num_rows
         if rows:
@@ -217,9 +221,7 @@ def _rows_by_day(table: LakeTable, subject: Subject) -> dict[str, int]:
     return found
 
 
-def _without(rows: pa.Table, subject: Subject, table: schema.Table) -> pa.Table:
-    where = subject.rows(table)
-    assert where is not None, "only tables with rows of the subject are written anew"
+def _without(where: pc.Expression, rows: pa.Table) -> pa.Table:
     return rows.filter(~where)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -145,7 +146,7 @@ class LakeTable:
             except CommitFailedError as error:
                 raise ConflictError(f"table {self.name}: {lake.one_line(error)}") from error
             self._delta.update_incremental()
-            # Entries of others too: ours means nothing after a power cut when one before it is gone.
+            # Entries of others too: after a power cut ours means nothing without those before.
             self._store.sync_log(self.name, before + 1, self._delta.version())
 
     def checkpoint(self, *, entries_min: int = 1) -> None:
@@ -209,6 +210,11 @@ class LakeTable:
         """Returns a file's path or URL, as the catalog names it."""
         return self._store.full_name(self.name, name)
 
+    def is_below(self, directory: Path) -> bool:
+        """Whether the table's files are on this disk below the directory."""
+        uri = self._store.uri(self.name)
+        return "://" not in uri and Path(uri).is_relative_to(directory)
+
     def everything(self) -> list[str]:
         """Returns the names of all files of the table, with those of its log."""
         with lake.reported(self.schema):
@@ -242,7 +248,8 @@ def _absent(field: pa.Field[Any], file: DataFile, rows: int) -> pa.Array[Any]:
     """The date is in the name only; a column younger than the file is null in it."""
     if field.name == "date":
         return pa.repeat(pa.scalar(date.fromisoformat(file.date), pa.date32()), rows)
-    return pa.nulls(rows, field.type)
+    absent: pa.Array[Any] = pa.nulls(rows, field.type)
+    return absent
 
 
 def _moment(unix_ms: int) -> datetime:

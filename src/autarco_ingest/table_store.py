@@ -16,7 +16,6 @@ import contextlib
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 import msgspec
@@ -27,6 +26,7 @@ from autarco_ingest import delta_log, durable, paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from autarco_ingest.settings import LakeSettings
 

@@ -14,8 +14,6 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 import rows
 from autarco_ingest import catalog, maintenance, schema, settings
 from autarco_ingest.paths import DataDirectory
@@ -23,6 +21,8 @@ from autarco_ingest.storage import Storage
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pyarrow as pa
 
 READS = 1_000
 ROWS_PER_BATCH = 25

@@ -68,7 +68,8 @@ class Place:
     def files(self, table: str = "readings") -> list[str]:
         """The files of a table's newest version."""
         delta = DeltaTable(self.data.lake / table)
-        return sorted(pa.table(delta.get_add_actions(flatten=True)).column("path").to_pylist())
+        names = pa.table(delta.get_add_actions(flatten=True)).column("path").to_pylist()
+        return sorted(map(str, names))
 
     def on_disk(self, table: str = "readings") -> list[str]:
         root = self.data.lake / table
@@ -189,10 +190,15 @@ class TestCompaction:
         place.maintain()
 
         per_file = [
-            set(pq.read_table(place.data.lake / "readings" / name)["inverter_sn"].to_pylist())
+            pq.read_table(place.data.lake / "readings" / name).column("inverter_sn").unique()
             for name in place.files()
         ]
-        assert sorted(map(sorted, per_file)) == [["SIM0"], ["SIM1"], ["SIM2"], ["SIM3"]]
+        assert sorted(serials.to_pylist() for serials in per_file) == [
+            ["SIM0"],
+            ["SIM1"],
+            ["SIM2"],
+            ["SIM3"],
+        ]
         assert len(place.stored()) == 12
 
 
