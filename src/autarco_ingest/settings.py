@@ -99,9 +99,13 @@ class LakeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         if not self.is_remote and "://" in self.location:
             return f"lake.location: expected a directory or s3://…, got {self.location!r}"
         if self.endpoint and not _SERVICE_URL.fullmatch(self.endpoint):
-            return f"lake.endpoint: expected https://HOST or http://HOST:PORT, got {self.endpoint!r}"
+            return (
+                f"lake.endpoint: expected https://HOST or http://HOST:PORT, got {self.endpoint!r}"
+            )
         if self.endpoint.startswith("http://") and not self.allow_http:
-            return "lake.endpoint: http shows everything to the network; set lake.allow_http if it may"
+            return (
+                "lake.endpoint: http shows everything to the network; set lake.allow_http if it may"
+            )
         return None
 
 
