@@ -26,6 +26,8 @@ from autarco_ingest import durable, paths, schema
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pyarrow.fs import FileSystem
+
 _OFFLINE: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
@@ -66,11 +68,14 @@ class QueryError(CatalogError):
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
-    """The files that together hold every reading once, at one moment."""
+    """The files that together hold every reading once, at one moment.
 
-    readings: Sequence[Path]
-    sessions: Sequence[Path]
-    quarantine: Sequence[Path]
+    Those of the tables may be URLs.
+    """
+
+    readings: Sequence[Path | str]
+    sessions: Sequence[Path | str]
+    quarantine: Sequence[Path | str]
     tail: Path | None = None
     latest: Path | None = None
 
@@ -96,18 +101,20 @@ def rebuild(data: paths.DataDirectory, moment: Moment, *, time_zone: str) -> Non
     durable.replace(draft, data.catalog)
 
 
-def query(data: paths.DataDirectory, sql: str) -> pa.Table:
+def query(data: paths.DataDirectory, sql: str, remote: FileSystem | None = None) -> pa.Table:
     """Returns the result of one statement that reads.
 
-    Times come in UTC. Raises NoCatalogError before the first server start, QueryError for SQL
-    that is wrong or writes, CatalogError when the catalog cannot be opened.
+    `remote` reads the files of tables on object storage. Times come in UTC.
+
+    Raises NoCatalogError before the first server start, QueryError for SQL that is wrong or writes,
+    CatalogError when the catalog cannot be opened.
     """
     if not data.catalog.exists():
         raise NoCatalogError(
             f"no catalog in {data.root}: start `autarco-ingest serve` there once, or name the "
             "right data directory"
         )
-    with duckdb.connect(config=_OFFLINE) as connection:
+    with _connect(remote) as connection:
         _attach(connection, data.catalog)
         try:
             connection.execute("SET TimeZone = 'UTC'")
@@ -127,11 +134,11 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the catalog answers; `faults` says by view why one does not."""
 
     faults: dict[str, str]
-    files: list[Path]
-    """Every file that a view names."""
+    files: list[str]
+    """Every file that a view names: path or URL."""
 
 
-def inspect(data: paths.DataDirectory) -> Inspection:
+def inspect(data: paths.DataDirectory, remote: FileSystem | None = None) -> Inspection:
     """Asks every view of one catalog for a row and lists the files the views name.
 
     Raises NoCatalogError, or CatalogError when it cannot be opened.
@@ -139,28 +146,42 @@ def inspect(data: paths.DataDirectory) -> Inspection:
     if not data.catalog.exists():
         raise NoCatalogError(f"no catalog in {data.root}")
     faults = {}
-    with duckdb.connect(config=_OFFLINE) as connection:
+    with _connect(remote) as connection:
         _attach(connection, data.catalog)
-        try:
-            definitions = dict(connection.execute(_VIEW_DEFINITIONS).fetchall())
-        except duckdb.Error as error:
-            raise CatalogError(f"cannot read {data.catalog}: {error}") from error
+        named = _named(connection, data.catalog)
         for view in VIEWS:
             try:
                 connection.execute(f"SELECT * FROM {_name(view)} LIMIT 1").fetchall()  # noqa: S608
             except duckdb.Error as error:
                 faults[view] = str(error)
-    names = {name for sql in definitions.values() for name in _FILE_NAME.findall(sql)}
-    files = [Path(name.replace("''", "'")) for name in sorted(names)]
-    return Inspection(faults=faults, files=files)
+    return Inspection(faults=faults, files=named)
 
 
 def files(data: paths.DataDirectory) -> frozenset[str]:
     """Returns every file that the catalog names now, none without one; raises CatalogError."""
-    try:
-        return frozenset(map(str, inspect(data).files))
-    except NoCatalogError:
+    if not data.catalog.exists():
         return frozenset()
+    with _connect(None) as connection:
+        _attach(connection, data.catalog)
+        return frozenset(_named(connection, data.catalog))
+
+
+def _named(connection: duckdb.DuckDBPyConnection, catalog: Path) -> list[str]:
+    try:
+        definitions = dict(connection.execute(_VIEW_DEFINITIONS).fetchall())
+    except duckdb.Error as error:
+        raise CatalogError(f"cannot read {catalog}: {error}") from error
+    names = {name for sql in definitions.values() for name in _FILE_NAME.findall(sql)}
+    return [name.replace("''", "'") for name in sorted(names)]
+
+
+def _connect(remote: FileSystem | None) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(config=_OFFLINE)
+    if remote is not None:
+        from autarco_ingest.remote_files import RemoteFiles
+
+        connection.register_filesystem(RemoteFiles(remote))
+    return connection
 
 
 class _View(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,7 +214,9 @@ def _views(moment: Moment, time_zone: str) -> list[_View]:
     ]
 
 
-def _table_view(table: schema.Table, files: Sequence[Path], *, tail: Path | None = None) -> _View:
+def _table_view(
+    table: schema.Table, files: Sequence[Path | str], *, tail: Path | None = None
+) -> _View:
     parts = [_select(table, _parquet(files, partitioned=True))] if files else []
     if tail is not None:
         parts.append(_select(table, _parquet([tail], partitioned=False)))
@@ -213,7 +236,7 @@ def _select(table: schema.Table, source: str | None) -> str:
     return f"SELECT {', '.join(_name(column.name) for column in table.columns)} FROM {source}"  # noqa: S608
 
 
-def _parquet(files: Sequence[Path], *, partitioned: bool) -> str | None:
+def _parquet(files: Sequence[Path | str], *, partitioned: bool) -> str | None:
     if not files:
         return None
     names = ", ".join(_text(str(file)) for file in files)

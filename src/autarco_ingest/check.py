@@ -23,9 +23,11 @@ from autarco_ingest import (
     catalog,
     check_directory,
     check_journal,
+    check_remote,
     check_tables,
     paths,
     set_aside,
+    table_store,
 )
 from autarco_ingest.check_reader import Reader, ReaderError, ReadFile, TableName
 from autarco_ingest.check_tables import TableReport
@@ -38,6 +40,10 @@ if TYPE_CHECKING:
 
     from autarco_ingest.check_tables import DamagedFile, Table
     from autarco_ingest.settings import Settings
+    from autarco_ingest.table_store import TableStore
+
+TABLES: tuple[TableName, ...] = ("sessions", "quarantine", "readings")
+"""In the order of a commit: what the last one has, the others have too."""
 
 CATALOG_ATTEMPTS = 5
 """The catalog is replaced every few seconds; what was missing in one may be right in the next."""
@@ -64,8 +70,17 @@ def run(
     when a wanted change is not possible.
     """
     data = paths.DataDirectory.at(settings.data, settings.lake.location)
-    if not data.journal.is_dir() and not data.lake.is_dir():
+    if not data.journal.is_dir() and (data.is_lake_remote or not data.lake.is_dir()):
         raise CheckError(f"{data.root} is no data directory: it has neither journal nor tables")
+    if data.is_lake_remote and change is not Change.NOTHING:
+        raise CheckError(
+            "on object storage nothing can be set aside: bring a damaged object's version of "
+            "before back with the tools of the service"
+        )
+    try:
+        store = table_store.open_store(settings.lake, data, os.environ)
+    except table_store.StoreError as error:
+        raise CheckError(str(error)) from error
     count = 0
 
     def found(findings: Iterable[Finding]) -> None:
@@ -84,7 +99,7 @@ def run(
             _say(note)
         if change is Change.BRING_BACK:
             _bring_back(settings, data)
-        tables = _tables(settings, data)
+        tables = _tables(settings, data, store)
         found(tables.findings)
         if change is Change.SET_ASIDE:
             found(set_aside.set_aside(data, tables.damaged, time_zone=settings.time_zone))
@@ -92,7 +107,7 @@ def run(
             found(_damaged(file) for file in tables.damaged)
         found(check_journal.judge(segments, committed=tables.committed, is_running=is_running))
         _say("checking the catalog")
-        found(_catalog(data))
+        found(_catalog(data, store))
     except BrokenPipeError:
         raise
     except (ReaderError, OSError) as error:
@@ -122,8 +137,7 @@ def _say(line: str) -> None:
 
 
 def _open_tables(settings: Settings, data: paths.DataDirectory, reader: Reader) -> list[Table]:
-    names: tuple[TableName, ...] = ("sessions", "quarantine", "readings")
-    return [check_tables.open_table(data, name, settings.node, reader) for name in names]
+    return [check_tables.open_table(data, name, settings.node, reader) for name in TABLES]
 
 
 def _bring_back(settings: Settings, data: paths.DataDirectory) -> None:
@@ -137,20 +151,12 @@ def _bring_back(settings: Settings, data: paths.DataDirectory) -> None:
                 set_aside.rebuild_catalog(data, brought, time_zone=settings.time_zone)
 
 
-def _tables(settings: Settings, data: paths.DataDirectory) -> TableReport:
+def _tables(settings: Settings, data: paths.DataDirectory, store: TableStore) -> TableReport:
     """Reads all tables and what stands beside them; `committed` is that of the readings."""
-    now_s = time.time()
-    total = TableReport()
+    total = _remote_tables(settings, store) if data.is_lake_remote else TableReport()
     with Reader() as reader:
-        tables = _open_tables(settings, data, reader)
-        bytes_all = sum(file.bytes for table in tables for file in table.files)
-        with Meter("reading tables", bytes_all) as meter:
-            for table in tables:
-                report = check_tables.check(data, table, reader, meter, now_s=now_s)
-                total.findings += report.findings
-                total.damaged += report.damaged
-                # Readings are written last and say for all how far the node has come.
-                total.committed = report.committed
+        if not data.is_lake_remote:
+            _read_tables(settings, data, reader, total)
         for path in (data.latest, *data.tail_files().values()):
             question = ReadFile(path=str(path), columns="readings", partitioned=False, rows=None)
             if path.exists() and (fault := reader.ask(question).fault) and path.exists():
@@ -160,30 +166,59 @@ def _tables(settings: Settings, data: paths.DataDirectory) -> TableReport:
     return total
 
 
+def _remote_tables(settings: Settings, store: TableStore) -> TableReport:
+    total = TableReport()
+    for name in TABLES:
+        _say(f"looking at {store.uri(name)}")
+        report, files = check_remote.check(store, name, settings.node, now_s=time.time())
+        total.findings += report.findings
+        total.committed = report.committed
+        _say(f"not read: the values in its {files} data files, whose bytes the service guards")
+    return total
+
+
+def _read_tables(
+    settings: Settings, data: paths.DataDirectory, reader: Reader, total: TableReport
+) -> None:
+    now_s = time.time()
+    tables = _open_tables(settings, data, reader)
+    bytes_all = sum(file.bytes for table in tables for file in table.files)
+    with Meter("reading tables", bytes_all) as meter:
+        for table in tables:
+            report = check_tables.check(data, table, reader, meter, now_s=now_s)
+            total.findings += report.findings
+            total.damaged += report.damaged
+            # Readings are written last and say for all how far the node has come.
+            total.committed = report.committed
+
+
 def _damaged(damaged: DamagedFile) -> Finding:
     return Finding(
         severity="damage",
-        place=f"lake/{damaged.table}/{damaged.file.name}",
+        place=damaged.place,
         seen=damaged.seen,
         do="bring the file back from a backup, or stop the server and run "
         "`autarco-ingest check --set-aside` so that all other rows can be queried",
     )
 
 
-def _catalog(data: paths.DataDirectory) -> Iterator[Finding]:
+def _catalog(data: paths.DataDirectory, store: TableStore) -> Iterator[Finding]:
     place = data.catalog.name
     rebuilt = "nothing is lost, a server builds a new one when it starts and every few seconds"
     for attempt in range(1, CATALOG_ATTEMPTS + 1):
         try:
             before = data.catalog.stat().st_ino if data.catalog.exists() else 0
-            inspection = catalog.inspect(data)
+            inspection = catalog.inspect(data, store.file_system)
         except catalog.NoCatalogError:
             yield attention(place, "missing", rebuilt)
             return
         except catalog.CatalogError as error:
             yield Finding(severity="damage", place=place, seen=_one_line(error), do=rebuilt)
             return
-        missing = [path for path in inspection.files if not path.exists()]
+        # What is on object storage was looked at with its table.
+        missing = [
+            name for name in inspection.files if "://" not in name and not os.path.exists(name)
+        ]
         is_same = data.catalog.exists() and data.catalog.stat().st_ino == before
         if not (missing or inspection.faults) or is_same or attempt == CATALOG_ATTEMPTS:
             break
@@ -194,10 +229,10 @@ def _catalog(data: paths.DataDirectory) -> Iterator[Finding]:
             seen=f"does not answer: {fault}",
             do="if a data file is damaged, see there; otherwise a server builds a new catalog",
         )
-    for path in missing:
+    for name in missing:
         yield Finding(
             severity="damage",
-            place=f"{place}, file {path}",
+            place=f"{place}, file {name}",
             seen="named and missing",
             do="if a table misses it too, see there; otherwise a server builds a new catalog",
         )

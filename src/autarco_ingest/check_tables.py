@@ -42,6 +42,7 @@ class DamagedFile(msgspec.Struct, frozen=True, kw_only=True):
     file: DataFile
     seen: str
     exists: bool
+    place: str
 
     @property
     def date(self) -> str:
@@ -91,7 +92,7 @@ def open_table(data: paths.DataDirectory, name: TableName, node: str, reader: Re
     directory = paths.table_directory(data.lake, name)
     # Before the log: what is written from here on is too young to be left behind.
     on_disk = dict(_on_disk(directory))
-    log = _read_log(directory, node, place=_place(data, paths.log_directory(directory)))
+    log = _read_log(directory, node, place=data.place(paths.log_directory(directory)))
     answer = reader.ask(OpenTable(directory=str(directory), node=node))
     return Table(name=name, directory=directory, on_disk=on_disk, log=log, answer=answer, node=node)
 
@@ -107,7 +108,7 @@ def check(
     if not report.findings:
         report.findings += _checkpoint_findings(data, table)
     for file in table.files:
-        damage = file_damage(table, file, reader)
+        damage = file_damage(data, table, file, reader)
         meter.advance(file.bytes)
         if damage is not None:
             report.damaged.append(damage)
@@ -115,12 +116,15 @@ def check(
     return report
 
 
-def file_damage(table: Table, file: DataFile, reader: Reader) -> DamagedFile | None:
+def file_damage(
+    data: paths.DataDirectory, table: Table, file: DataFile, reader: Reader
+) -> DamagedFile | None:
     """Reads one data file; None when it is as the log says, or not wanted any more."""
     path = table.directory / file.name
 
     def damaged(seen: str, *, exists: bool = True) -> DamagedFile:
-        return DamagedFile(table=table.name, file=file, seen=seen, exists=exists)
+        place = data.place(path)
+        return DamagedFile(table=table.name, file=file, seen=seen, exists=exists, place=place)
 
     try:
         size = path.stat().st_size
@@ -146,14 +150,14 @@ def _left_behind(data: paths.DataDirectory, table: Table, *, now_s: float) -> It
     known = table.log.entries.keys() | {file.name for file in table.files}
     for name in sorted(table.on_disk.keys() & table.log.set_aside):
         yield attention(
-            _place(data, table.directory / name),
+            data.place(table.directory / name),
             "was set aside and is there again",
             "stop the server and run `autarco-ingest check --bring-back`",
         )
     for name, modified_s in table.on_disk.items():
         if name not in known and now_s - modified_s > ORPHAN_S:
             yield attention(
-                _place(data, table.directory / name),
+                data.place(table.directory / name),
                 "no version of the table names it",
                 "it takes space only, unless a log entry is reported as lost; move it away",
             )
@@ -272,7 +276,7 @@ def _checkpoint_findings(data: paths.DataDirectory, table: Table) -> Iterator[Fi
     if newest and is_complete:
         names = ", ".join(sorted(path.name for path in newest))
         cure = f"stop the server and remove {names} and {hint.name}: the entries hold the same"
-    log = _place(data, paths.log_directory(table.directory))
+    log = data.place(paths.log_directory(table.directory))
     if table.answer.fault:
         seen = f"the table cannot be opened: {table.answer.fault}"
         yield Finding(severity="damage", place=log, seen=seen, do=cure)
@@ -284,7 +288,7 @@ def _checkpoint_findings(data: paths.DataDirectory, table: Table) -> Iterator[Fi
             yield Finding(severity="damage", place=log, seen=f"{seen}, as {wrong[0]}", do=cure)
     if hint.exists() and not _is_whole_hint(hint):
         do = "remove it: readers list the directory then"
-        yield attention(_place(data, hint), "does not name a checkpoint", do)
+        yield attention(data.place(hint), "does not name a checkpoint", do)
 
 
 def _is_whole_hint(path: Path) -> bool:
@@ -292,7 +296,3 @@ def _is_whole_hint(path: Path) -> bool:
         return isinstance(json.loads(path.read_bytes())["version"], int)
     except (ValueError, TypeError, KeyError):
         return False
-
-
-def _place(data: paths.DataDirectory, path: Path) -> str:
-    return str(path.relative_to(data.root))

@@ -239,15 +239,17 @@ def _simulate(parsed: argparse.Namespace) -> int:
 
 def _sql(parsed: argparse.Namespace) -> int:
     settings = _settings(parsed)
-    from autarco_ingest import catalog, paths, render
+    from autarco_ingest import catalog, paths, render, table_store
 
     directory = paths.DataDirectory.at(settings.data, settings.lake.location)
     sql = parsed.sql
     if sql is None and not sys.stdin.isatty():
         sql = sys.stdin.read()
     try:
-        result = catalog.query(directory, sql if sql and sql.strip() else _VIEWS)
-    except catalog.CatalogError as error:
+        store = table_store.open_store(settings.lake, directory, os.environ)
+        question = sql if sql and sql.strip() else _VIEWS
+        result = catalog.query(directory, question, store.file_system)
+    except (catalog.CatalogError, table_store.StoreError) as error:
         raise UsageError(str(error)) from error
     render.FORMATS[parsed.format](result, sys.stdout)
     return DONE

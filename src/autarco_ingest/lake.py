@@ -363,8 +363,8 @@ def _rewrite(store: TableStore, table: schema.Table, delta: DeltaTable, node: st
         with store.open(table.name, name) as file:
             # The date is in the name only.
             old = pq.ParquetFile(file).read()
-        day = pa.scalar(date_of(name)).cast(pa.date32())
-        old = old.append_column("date", pa.repeat(day, old.num_rows))
+        days = pa.array([date_of(name)] * old.num_rows, pa.string())
+        old = old.append_column("date", days.cast(pa.date32()))
         lacking = [field for field in wanted if field.name not in old.column_names]
         for field in lacking:
             old = old.append_column(field, pa.nulls(old.num_rows, field.type))
@@ -399,7 +399,8 @@ def _by_date(table: schema.Table, rows: pa.Table) -> Iterator[tuple[str, pa.Tabl
     # Sorted once and cut: a selection per date would go through all rows for each of them, and
     # whoever pleases can send rows of ten years.
     ordered = rows.take(pc.sort_indices(rows, sort_keys=order))
-    runs: Any = pc.run_end_encode(ordered.column("date").combine_chunks())
+    dates = ordered.column("date").combine_chunks()
+    runs: Any = pc.run_end_encode(dates)  # type: ignore[attr-defined]
     start = 0
     for end, day in zip(runs.run_ends.to_pylist(), runs.values.to_pylist(), strict=True):
         yield day.isoformat(), ordered.slice(start, end - start)

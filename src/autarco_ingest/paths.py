@@ -28,7 +28,7 @@ class DataDirectory(msgspec.Struct, frozen=True):
 
     @classmethod
     def at(cls, path: Path | str, lake: str = "") -> DataDirectory:
-        """Returns the names below `path`, made absolute, with the tables at `lake` if it says so."""
+        """Returns the names below `path`, made absolute; the tables may be elsewhere."""
         if lake and "://" not in lake:
             lake = str(Path(lake).resolve())
         return cls(Path(path).resolve(), lake)
@@ -125,8 +125,8 @@ class DataDirectory(msgspec.Struct, frozen=True):
 
     @property
     def damaged(self) -> Path:
-        """Where `check --set-aside` puts data files that cannot be read."""
-        return self.root / "damaged"
+        """Where `check --set-aside` puts data files that cannot be read; on the lake's disk."""
+        return (self.lake if self.lake_location else self.root) / "damaged"
 
     @property
     def catalog(self) -> Path:

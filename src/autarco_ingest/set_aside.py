@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -29,7 +30,6 @@ from autarco_ingest.lake import one_line
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from collections.abc import Set as AbstractSet
-    from pathlib import Path
 
     from autarco_ingest.check_reader import Reader
     from autarco_ingest.check_tables import DamagedFile, Table
@@ -90,7 +90,7 @@ def _move(data: paths.DataDirectory, directory: Path, damaged: DamagedFile) -> F
         path.replace(place)
         durable.sync(place.parent)
         durable.sync(path.parent)
-    name = str(path.relative_to(data.root))
+    name = data.place(path)
     rows = "an unknown number of" if damaged.file.rows is None else damaged.file.rows
     return Finding(
         severity="damage",
@@ -114,7 +114,7 @@ def bring_back(data: paths.DataDirectory, table: Table, reader: Reader) -> list[
             name=add.path, bytes=add.size, rows=json.loads(add.stats or "{}").get("numRecords")
         )
         exists = (table.directory / add.path).exists()
-        if exists and check_tables.file_damage(table, file, reader) is None:
+        if exists and check_tables.file_damage(data, table, file, reader) is None:
             sound.append((add, file))
     if sound:
         with _explained("cannot bring back"):
@@ -173,10 +173,11 @@ def rebuild_catalog(
     # What the catalog named and is still there is the same moment without the damage. The tables'
     # newest state could hold rows of the tail a second time.
     try:
-        named = [path for path in catalog.inspect(data).files if path.exists()]
+        named = [Path(name) for name in catalog.inspect(data).files]
     except catalog.CatalogError:
         # Missing or damaged, as the check said; the next start of a server builds it.
         return
+    named = [path for path in named if path.exists()]
     named += [path for path in brought_back if path not in named]
 
     def below(directory: Path) -> list[Path]:

@@ -73,6 +73,10 @@ class TableStore(Protocol):
     def storage_options(self) -> dict[str, str] | None:
         """What deltalake and Polars need to get there; holds secrets."""
 
+    @property
+    def file_system(self) -> fs.FileSystem | None:
+        """What reads the files that `full_name` names by URL; None when those are paths."""
+
     def uri(self, table: str) -> str:
         """Returns what deltalake opens."""
 
@@ -117,6 +121,7 @@ class LocalStore:
     """Tables below a directory of a local disk."""
 
     storage_options: dict[str, str] | None = None
+    file_system: fs.FileSystem | None = None
 
     def __init__(self, root: Path) -> None:
         """Touches nothing yet."""
@@ -164,7 +169,7 @@ class LocalStore:
 
     def open(self, table: str, name: str) -> pa.NativeFile:
         """See TableStore."""
-        return pa.OSFile(str(self._directory(table) / name))
+        return pa.OSFile(str(self._directory(table) / name), mode="r")
 
     def delete(self, table: str, names: Iterable[str]) -> None:
         """See TableStore."""
@@ -258,12 +263,12 @@ class ObjectStore:
             secret_key=key.secret_key if key else None,
             session_token=key.session_token if key else None,
             region=region,
-            scheme=scheme or "https",
+            scheme="http" if scheme == "http" else "https",
             endpoint_override=host or None,
             connect_timeout=CONNECT_S,
             request_timeout=REQUEST_S,
             # A small file is one put instead of a multipart upload of three requests.
-            allow_delayed_open=True,
+            allow_delayed_open=True,  # type: ignore[call-arg]
         )
 
     @property
@@ -371,7 +376,7 @@ class ObjectStore:
 
 def open_store(
     settings: LakeSettings, data: paths.DataDirectory, environment: Mapping[str, str]
-) -> LocalStore | ObjectStore:
+) -> TableStore:
     """Returns the place that the settings name; raises StoreError, or OSError."""
     if not settings.is_remote:
         return LocalStore(data.lake)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -16,10 +17,10 @@ from autarco_ingest import catalog, paths, schema
 from autarco_ingest.catalog import CatalogError, NoCatalogError, QueryError
 from autarco_ingest.lake import Lake
 from autarco_ingest.latest import Latest, Tail
+from autarco_ingest.table_store import LocalStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     import pyarrow as pa
 
@@ -34,7 +35,7 @@ class Site:
     def __init__(self, root: Path, *, grace_s: float = 0.0) -> None:
         self.data = paths.DataDirectory.at(root)
         self.data.create()
-        self.lake = Lake(self.data.lake, "n1")
+        self.lake = Lake(LocalStore(self.data.lake), "n1")
         self.latest = Latest(self.data)
         self.tail = Tail(self.data, grace_s=grace_s, now_s=0.0)
         self.version = 0
@@ -164,7 +165,7 @@ class TestViews:
 
     def test_a_thousand_files_are_one_view(self, site: Site) -> None:
         site.commit(rows.samples(1))
-        (file,) = site.lake.files("readings")
+        file = Path(*site.lake.files("readings"))
         for number in range(1_000):
             file.with_name(f"copy-{number}.parquet").hardlink_to(file)
         moment = catalog.Moment(

@@ -115,6 +115,55 @@ class TestMistakes:
             load(None, None, {"listen": "nowhere"})
 
 
+class TestLake:
+    def test_tables_on_object_storage_are_accepted(self) -> None:
+        found = load(
+            None,
+            {
+                "AUTARCO_LAKE__LOCATION": "s3://solar/lake/eu",
+                "AUTARCO_LAKE__ENDPOINT": "http://127.0.0.1:8333",
+                "AUTARCO_LAKE__ALLOW_HTTP": "true",
+                "AUTARCO_LAKE__CREDENTIALS": "/etc/autarco/s3.ini",
+            },
+        )
+
+        assert found.lake.is_remote
+        assert not load().lake.is_remote
+
+    @pytest.mark.parametrize(
+        ("chosen", "sentence"),
+        [
+            ({"location": "s3://"}, "lake.location: expected s3://BUCKET/PREFIX, got 's3://'"),
+            ({"location": "s3://Big/x y"}, "lake.location: expected s3://BUCKET/PREFIX, got "),
+            ({"location": "gs://solar/lake"}, "lake.location: expected a directory or s3://…"),
+            (
+                {"location": "s3://solar/lake", "endpoint": "127.0.0.1:8333"},
+                "lake.endpoint: expected https://HOST or http://HOST:PORT, got '127.0.0.1:8333'",
+            ),
+            (
+                {"location": "s3://solar/lake", "endpoint": "http://user:secret@host"},
+                "lake.endpoint: expected https://HOST or http://HOST:PORT",
+            ),
+            (
+                {"location": "s3://solar/lake", "endpoint": "http://127.0.0.1:8333"},
+                "lake.endpoint: http shows everything to the network; set lake.allow_http",
+            ),
+            (
+                {"endpoint": "https://s3.example.net"},
+                "lake.endpoint and lake.credentials: need an s3:// lake.location",
+            ),
+        ],
+    )
+    def test_what_cannot_work_is_one_sentence(self, chosen: dict[str, str], sentence: str) -> None:
+        environment = {f"AUTARCO_LAKE__{name.upper()}": text for name, text in chosen.items()}
+
+        with pytest.raises(SettingsError) as caught:
+            load(None, environment)
+
+        assert str(caught.value).startswith(sentence)
+        assert "\n" not in str(caught.value)
+
+
 def test_oldest_reading_counts_microseconds_from_1970_in_utc() -> None:
     found = settings.Settings(oldest_reading=date(1970, 1, 2))
 
