@@ -51,11 +51,7 @@ class Storage:
             )
         except (LakeError, schema.SchemaError, OSError, pa.ArrowException) as error:
             raise StorageError(str(error)) from error
-        try:
-            self._latest.forget(forgotten)
-        except (OSError, pa.ArrowException) as error:
-            # The catalog goes without the file until a purge has rewritten it.
-            log.warning("latest readings still hold forgotten ones", error=str(error))
+        self.forget(forgotten)
 
     def committed_version(self) -> int:
         """Returns the newest journal segment whose rows are in the tables; 0 before the first."""
@@ -101,6 +97,11 @@ class Storage:
     def forget(self, forgotten: Forgotten) -> None:
         """Takes over a new list: from now on nothing passes of those on it."""
         self._forgotten = forgotten
+        try:
+            self._latest.forget(forgotten)
+        except (OSError, pa.ArrowException) as error:
+            # The catalog goes without the file until it could be rewritten.
+            log.warning("latest readings still hold forgotten ones", error=str(error))
 
     def purge(self, waiting: Iterable[schema.ArrowData]) -> None:
         """Erases the forgotten from tail and latest readings; raises StorageError or OSError.

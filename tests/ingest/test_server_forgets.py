@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from autarco_ingest import forgotten, stick
+import rows as table_rows
+from autarco_ingest import forgotten, settings, stick
 from autarco_ingest.paths import DataDirectory
 from autarco_ingest.stick import Kind, Times
+from autarco_ingest.storage import Storage
 from server_process import ServerProcess, Wire, eventually, running
 from test_server import rows
 from test_stick import IDENTITY, MEASURED, NOON_S
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from autarco_ingest import _core
 
 ONE = dataclasses.replace(IDENTITY, logger_sn=4_012_345_678, inverter_sn="SIM0507AAAA0001")
 OTHER = dataclasses.replace(IDENTITY, logger_sn=4_087_654_321, inverter_sn="SIM0507BBBB0002")
@@ -198,19 +203,31 @@ def test_a_forgotten_inverter_leaves_no_trace_and_its_logger_stays(
     assert counts(data, OTHER.logger_sn)["readings"] == 3
 
 
-def test_who_is_taken_off_the_list_is_served_again(data: DataDirectory, log: Path) -> None:
+def test_who_is_taken_off_the_list_is_served_again_and_nothing_answered_is_lost(
+    data: DataDirectory, log: Path
+) -> None:
     forgotten.add(data, "logger", ONE.logger_sn)
-    with running(data.root, log=log) as server:
+    with running(data.root, log=log, flush_seconds="0.1") as server:
         wait_for_purge(data)
         assert gets_no_answer(server.port, sample(ONE, 1))
 
         forgotten.lift(data, "logger", ONE.logger_sn)
-        wait_for_purge(data)
-
+        # From the very first answer on, while the list is still changing hands.
         with Wire(server.port) as wire:
-            assert wire.exchange(sample(ONE, 1))[4] == 0x12
+            wire.be_impatient(0.02)
+            eventually("it is served", lambda: _is_answered(wire, sample(ONE, 1)))
+            wire.be_impatient(10)
+            for number in range(2, 100):
+                assert wire.exchange(sample(ONE, number))[4] == 0x12
         server.stop()
-    assert counts(data, ONE.logger_sn)["readings"] == 1
+    assert counts(data, ONE.logger_sn)["readings"] == 99
+
+
+def _is_answered(wire: Wire, sent: bytes) -> bool:
+    try:
+        return wire.exchange(sent)[4] == 0x12
+    except TimeoutError:
+        return False
 
 
 def test_what_the_journal_holds_of_the_forgotten_never_reaches_the_tables(
@@ -330,3 +347,86 @@ def test_an_unusable_list_at_start_is_one_sentence(data: DataDirectory, log: Pat
         ServerProcess(data.root, log=log)
 
     assert "Traceback" not in log.read_text()
+
+
+# --- what no list that changes at the wrong moment lets through --------------------------------
+
+
+def storage_with(data: DataDirectory, listed: forgotten.Forgotten) -> Storage:
+    return Storage(settings.load(overrides={"data": str(data.root)}), data, listed)
+
+
+def listing(data: DataDirectory, identity: stick.Identity) -> forgotten.Forgotten:
+    forgotten.add(data, "logger", identity.logger_sn)
+    return forgotten.load(data)
+
+
+def readings_of(*identities: stick.Identity) -> pa.Table:
+    return table_rows.readings(
+        *(
+            table_rows.reading(logger_sn=identity.logger_sn, inverter_sn=identity.inverter_sn)
+            for identity in identities
+        )
+    )
+
+
+def batch_of(version: int, *identities: stick.Identity) -> _core.Batch:
+    loggers = [{"logger_sn": identity.logger_sn} for identity in identities]
+    batch = SimpleNamespace(
+        version=version,
+        readings=readings_of(*identities),
+        sessions=table_rows.sessions(*loggers),
+        quarantine=table_rows.quarantine(*loggers),
+    )
+    return cast("_core.Batch", batch)
+
+
+def test_a_batch_sealed_before_its_logger_was_forgotten_is_committed_without_it(
+    data: DataDirectory,
+) -> None:
+    batch = batch_of(1, ONE, OTHER)
+    storage = storage_with(data, forgotten.Forgotten())
+    storage.forget(listing(data, ONE))
+
+    commit = storage.commit(batch)
+    storage.show([readings_of(ONE)])
+    storage.show_latest(readings_of(ONE, OTHER))
+
+    assert (commit.readings.rows, commit.sessions.rows, commit.quarantine.rows) == (1, 1, 1)
+    assert traces_of_logger(data, ONE.logger_sn) == []
+    assert counts(data, OTHER.logger_sn) == {
+        "readings": 1,
+        "sessions": 1,
+        "quarantine": 1,
+        "latest": 1,
+    }
+
+
+def test_a_batch_of_forgotten_rows_alone_counts_as_committed(data: DataDirectory) -> None:
+    storage = storage_with(data, listing(data, ONE))
+
+    assert storage.commit(batch_of(7, ONE)).readings.rows == 0
+
+    assert storage.committed_version() == 7
+
+
+def test_files_of_before_are_not_shown_although_they_cannot_be_rewritten(
+    data: DataDirectory,
+) -> None:
+    storage = storage_with(data, forgotten.Forgotten())
+    storage.show_latest(readings_of(ONE, OTHER))
+    storage.show([readings_of(ONE, OTHER)])
+    assert counts(data, ONE.logger_sn)["latest"] == 1
+    obstacle = data.latest.with_name(f".{data.latest.name}.draft")
+    obstacle.mkdir()
+
+    storage.forget(listing(data, ONE))
+    storage.show([readings_of(ONE, OTHER)])
+
+    assert counts(data, ONE.logger_sn) == NOTHING
+    with pytest.raises(OSError, match="directory"):
+        storage.purge([])
+    obstacle.rmdir()
+    storage.purge([readings_of(ONE, OTHER)])
+    assert counts(data, OTHER.logger_sn)["latest"] == 1
+    assert traces_of_logger(data, ONE.logger_sn) == []
