@@ -1,8 +1,9 @@
-//! What does a recorded stream say? One JSON object per frame or rejection, for people.
+//! What does a recorded stream say? One JSON object per frame or rejection, for people; and of
+//! whom it speaks.
 
 use autarco_protocol::describe::describe;
 use autarco_protocol::frame::{self, Step};
-use autarco_protocol::reading::Context;
+use autarco_protocol::reading::{self, Context};
 use autarco_protocol::zone::Zone;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -48,6 +49,24 @@ pub(crate) fn decode(
         }
     }
     Ok(lines)
+}
+
+/// The serial numbers of inverters in whole data frames, as they would stand in `inverter_sn`.
+#[pyfunction]
+pub(crate) fn inverter_serials(frames: &[u8]) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut rest = frames;
+    while !rest.is_empty() {
+        rest = match frame::step(rest) {
+            Step::Frame { frame, used } => {
+                found.extend(reading::inverter_serials(&frame).map(|sn| sn.as_str().to_owned()));
+                &rest[used..]
+            }
+            Step::Skip { used, .. } => &rest[used..],
+            Step::Need { .. } => &rest[1..],
+        };
+    }
+    found
 }
 
 fn rejected(reason: &str, offset: usize, bytes: usize) -> String {

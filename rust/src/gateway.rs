@@ -1,6 +1,6 @@
 //! The gateway as Python sees it: every call that may take time releases the interpreter.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use arrow_array::RecordBatch;
+use autarco_gateway::forgotten::{Digest, Forgotten, ForgottenError};
 use autarco_gateway::latency::BOUNDS_US;
 use autarco_gateway::privacy::AddressMode;
 use autarco_gateway::registry::Policy;
@@ -90,7 +91,8 @@ impl Gateway {
     #[new]
     #[pyo3(signature = (
         *, host, port, tls, reuse_port, journal, segment_bytes, committed, time_zone,
-        oldest_reading_us, ahead_max_us, address_mode, address_key, registry_policy, limits
+        oldest_reading_us, ahead_max_us, address_mode, address_key, registry_policy, forget_key,
+        forgotten, limits
     ))]
     #[expect(
         clippy::too_many_arguments,
@@ -111,6 +113,8 @@ impl Gateway {
         address_mode: &str,
         address_key: &[u8],
         registry_policy: &str,
+        forget_key: &[u8],
+        forgotten: Vec<Vec<u8>>,
         limits: Limits,
     ) -> PyResult<Self> {
         let listen_tls = match tls {
@@ -125,6 +129,7 @@ impl Gateway {
             listen_tls,
             reuse_port,
             registry: policy(registry_policy)?,
+            forgotten: forgotten_list(forget_key, forgotten)?,
             journal,
             segment_bytes,
             committed,
@@ -189,8 +194,27 @@ impl Gateway {
         py.detach(|| self.0.seal()).map(Batch)
     }
 
-    fn retire(&self, py: Python<'_>, version: u64) -> PyResult<()> {
-        py.detach(|| self.0.retire(version, now()))
+    /// As `seal`, also without rows: in the tables, the batch covers every segment so far.
+    fn seal_all(&self, py: Python<'_>) -> Option<Batch> {
+        py.detach(|| self.0.seal_all()).map(Batch)
+    }
+
+    /// `at_once`: also segments that teach which frames are resends.
+    #[pyo3(signature = (version, *, at_once = false))]
+    fn retire(&self, py: Python<'_>, version: u64, at_once: bool) -> PyResult<()> {
+        py.detach(|| {
+            if at_once {
+                self.0.retire_at_once(version)
+            } else {
+                self.0.retire(version, now())
+            }
+        })
+        .map_err(|error| PyOSError::new_err(format!("journal: {error}")))
+    }
+
+    /// Removes damaged segments that were kept for a rescue, and says how many.
+    fn remove_damaged(&self, py: Python<'_>) -> PyResult<usize> {
+        py.detach(|| self.0.remove_damaged())
             .map_err(|error| PyOSError::new_err(format!("journal: {error}")))
     }
 
@@ -240,6 +264,12 @@ impl Gateway {
             self.0
                 .set_registry(loggers.map(|loggers| loggers.into_iter().collect()));
         });
+    }
+
+    fn set_forgotten(&self, py: Python<'_>, key: &[u8], digests: Vec<Vec<u8>>) -> PyResult<()> {
+        let forgotten = forgotten_list(key, digests)?;
+        py.detach(|| self.0.set_forgotten(forgotten));
+        Ok(())
     }
 
     /// `(logger_sn, frames, first, last)` of each refused logger, times in microseconds since 1970.
@@ -325,6 +355,18 @@ fn policy(name: &str) -> PyResult<Policy> {
             "unknown registry policy {name:?}, wanted open or known"
         ))),
     }
+}
+
+fn forgotten_list(key: &[u8], digests: Vec<Vec<u8>>) -> PyResult<Forgotten> {
+    let digests: Result<HashSet<Digest>, ForgottenError> = digests
+        .into_iter()
+        .map(|digest| {
+            Digest::try_from(digest).map_err(|digest| ForgottenError::DigestLength(digest.len()))
+        })
+        .collect();
+    digests
+        .and_then(|digests| Forgotten::new(key, digests))
+        .map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
 fn identity(certificate: &std::path::Path, key: &std::path::Path) -> PyResult<TlsIdentity> {

@@ -9,7 +9,7 @@ mod inspect;
 #[pyo3::pymodule(gil_used = false)]
 mod _core {
     #[pymodule_export]
-    use crate::decode::decode;
+    use crate::decode::{decode, inverter_serials};
     #[pymodule_export]
     use crate::gateway::{Batch, Gateway, Pending};
     #[pymodule_export]

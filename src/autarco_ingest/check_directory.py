@@ -7,7 +7,7 @@ import shutil
 import stat
 from typing import TYPE_CHECKING
 
-from autarco_ingest import descriptors, registry
+from autarco_ingest import descriptors, forgotten, registry
 from autarco_ingest.address_keys import KEY_BYTES
 from autarco_ingest.finding import Finding, attention
 
@@ -48,6 +48,7 @@ def check(settings: Settings, data: paths.DataDirectory) -> Iterator[Finding]:
             str(error),
             "correct it: a running server keeps the list before it, none can start with it",
         )
+    yield from _forgotten(data)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     possible = descriptors.connections_possible(settings.connections_max, hard)
     if possible < min(settings.connections_max, CONNECTIONS_MIN):
@@ -56,6 +57,27 @@ def check(settings: Settings, data: paths.DataDirectory) -> Iterator[Finding]:
             f"{hard}, which leaves room for {possible} connections",
             "raise it where the server is started, as LimitNOFILE does",
         )
+
+
+def _forgotten(data: paths.DataDirectory) -> Iterator[Finding]:
+    try:
+        forgotten.load(data)
+    except forgotten.ForgottenError as error:
+        yield Finding(
+            severity="damage",
+            place=data.forgotten.name,
+            seen=str(error),
+            do="bring list and key back from a backup: a running server keeps the list before it, "
+            "none can start with it",
+        )
+    if data.forget_key.exists():
+        mode = stat.S_IMODE(data.forget_key.stat().st_mode)
+        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+            yield attention(
+                data.forget_key.name,
+                f"mode {mode:04o}: others may read the key that hides who is forgotten",
+                "chmod go= it",
+            )
 
 
 def _address_keys(directory: Path) -> Iterator[Finding]:

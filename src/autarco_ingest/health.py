@@ -28,6 +28,7 @@ class Part(StrEnum):
     DESCRIPTORS = "descriptors"
     CLOCK = "clock"
     REGISTRY = "registry"
+    FORGOTTEN = "forgotten"
     TLS = "tls"
     ADDRESS_KEY = "address_key"
     MAINTENANCE = "maintenance"
@@ -60,6 +61,10 @@ CONSEQUENCE = {
         "dated too far ahead went to quarantine."
     ),
     Part.REGISTRY: "The list of loggers before it stays in force. Replace the file by a sound one.",
+    Part.FORGOTTEN: (
+        "The list of the forgotten before it stays in force, or what is forgotten is not erased "
+        "yet; that is tried again every few seconds. Bring the list back, or give the disk room."
+    ),
     Part.TLS: "The certificate before it stays in force. Replace both files by sound ones.",
     Part.ADDRESS_KEY: "Addresses go on being encrypted with last month's key.",
     Part.MAINTENANCE: (

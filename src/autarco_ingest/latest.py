@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from autarco_ingest.forgotten import Forgotten
+
 log = structlog.get_logger(__name__)
 
 INVERTERS_MAX = 1_000_000
@@ -50,6 +52,12 @@ class Latest:
         if found is None:
             _write(self._rows, self._path)
         self._unwritten = False
+        self._holds_forgotten = False
+
+    @property
+    def file(self) -> Path | None:
+        """The file that belongs into the catalog; None while rows must go that it still has."""
+        return None if self._holds_forgotten or not self._path.exists() else self._path
 
     @property
     def rows(self) -> pa.Table:
@@ -67,10 +75,26 @@ class Latest:
         if merged.equals(self._rows) and not self._unwritten:
             return False
         self._rows = merged
-        self._unwritten = True
-        _write(merged, self._path)
-        self._unwritten = False
+        self._rewrite()
         return True
+
+    def forget(self, forgotten: Forgotten, *, anew: bool = False) -> None:
+        """Drops the rows of forgotten loggers and inverters and rewrites the file without them.
+
+        With `anew`, also where there are none: an interrupted write may have left a draft. Raises
+        OSError; then `file` is None until a later write succeeds.
+        """
+        kept = forgotten.without(schema.READINGS, self._rows)
+        self._holds_forgotten |= kept is not self._rows
+        self._rows = kept
+        if anew or self._holds_forgotten:
+            self._rewrite()
+
+    def _rewrite(self) -> None:
+        self._unwritten = True
+        _write(self._rows, self._path)
+        self._unwritten = False
+        self._holds_forgotten = False
 
 
 class Tail:
@@ -126,10 +150,23 @@ class Tail:
         Call it after the catalog without them is in place.
         """
         due = [path for path, since in self._superseded.items() if now_s - since > self._grace_s]
-        for path in due:
+        self._delete(due)
+        return len(due)
+
+    def purge(self) -> None:
+        """Deletes superseded tails and drafts, grace or not; when this returns, on disk.
+
+        A query that has one open reads it to its end. Raises OSError.
+        """
+        self._delete(list(self._superseded))
+        for draft in self._data.tail_drafts():
+            draft.unlink(missing_ok=True)
+        durable.sync(self._data.tail)
+
+    def _delete(self, files: Iterable[Path]) -> None:
+        for path in files:
             path.unlink(missing_ok=True)
             del self._superseded[path]
-        return len(due)
 
 
 def newest(readings: pa.Table) -> pa.Table:

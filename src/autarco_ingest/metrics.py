@@ -99,6 +99,11 @@ FAMILIES = (
         "kind",
     ),
     _single("refused_frames", "frames_refused", "Frames of loggers that the registry refused."),
+    _single(
+        "forgotten_frames",
+        "frames_forgotten",
+        "Frames of loggers and inverters that are forgotten.",
+    ),
     Family(
         "data_frames",
         "Data frames by what became of them; quarantined ones are stored too, apart.",

@@ -78,6 +78,26 @@ class DataDirectory(msgspec.Struct, frozen=True):
         return self.root / "refused.json"
 
     @property
+    def forgotten(self) -> Path:
+        """The list of forgotten loggers and inverters, as keyed digests."""
+        return self.root / "forgotten.json"
+
+    @property
+    def forget_key(self) -> Path:
+        """The key of those digests."""
+        return self.root / "forget.key"
+
+    @property
+    def forgotten_lock(self) -> Path:
+        """Held for as long as the list is being changed."""
+        return self.root / "forgotten.lock"
+
+    @property
+    def forgotten_applied(self) -> Path:
+        """Which revision of the list a server has purged everything but the tables of."""
+        return self.root / "forgotten-applied.json"
+
+    @property
     def journal(self) -> Path:
         """Directory of the write-ahead segments."""
         return self.root / "journal"

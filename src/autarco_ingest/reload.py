@@ -1,9 +1,9 @@
 """What happens when the operator's files change under a running server?
 
-The registry and the TLS certificate are looked at every few seconds and taken over without losing
-a connection. A file that cannot be used changes nothing: the one before stays in force, and
-`problems` says so until it is mended. Whom the registry refused is written the other way, for the
-operator to read.
+The registry, the list of the forgotten and the TLS certificate are looked at every few seconds and
+taken over without losing a connection. A file that cannot be used changes nothing: the one before
+stays in force, and `problems` says so until it is mended. Whom the registry refused is written the
+other way, for the operator to read.
 
 One caller at a time, in a thread: every call may block on disk.
 """
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
-from autarco_ingest import paths, registry
+from autarco_ingest import durable, forgotten, paths, registry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,10 +44,21 @@ class Reload:
     """The files that may change, and what was last taken over from them."""
 
     def __init__(
-        self, settings: Settings, directory: paths.DataDirectory, gateway: _core.Gateway
+        self,
+        settings: Settings,
+        directory: paths.DataDirectory,
+        gateway: _core.Gateway,
+        in_force: forgotten.Forgotten,
     ) -> None:
-        """Takes over the registry; raises RegistryError or OSError when it cannot be used."""
+        """Takes over the registry; raises RegistryError or OSError when it cannot be used.
+
+        `in_force` is the list of the forgotten that the gateway was opened with.
+        """
         self._gateway = gateway
+        self._directory = directory
+        self.forgotten = in_force
+        # It may have changed since it was loaded: the first look reads it again.
+        self._forgotten_seen: registry.Signature | None = UNSEEN
         self._registry = settings.registry.file or directory.registry
         self._tls = settings.tls_listener
         self._refused_file = directory.refused
@@ -62,6 +73,7 @@ class Reload:
     def check(self) -> None:
         """Takes over what has changed since the last call, and tells whom the registry refused."""
         self._check_registry()
+        self._check_forgotten()
         self._check_tls()
         self._write_refused()
 
@@ -93,6 +105,50 @@ class Reload:
         self._gateway.set_registry(loggers)
         log.info("registry taken over", loggers=len(loggers))
 
+    def use_forgotten(self, listed: forgotten.Forgotten) -> None:
+        """Lets the gateway serve whom this list has no more; the tables must have it already."""
+        if listed == self.forgotten:
+            self._gateway.set_forgotten(listed.key, sorted(listed.digests))
+
+    def forget_refused(self) -> None:
+        """Writes anew whom the registry refused, without the forgotten, on disk; raises OSError.
+
+        The file of an earlier process may name them, and so may a draft that it left.
+        """
+        paths.draft(self._refused_file).unlink(missing_ok=True)
+        if self._refused_file.exists():
+            self._refused = self._replace_refused()
+            durable.sync(self._refused_file)
+        durable.sync(self._refused_file.parent)
+
+    def _check_forgotten(self) -> None:
+        try:
+            seen = registry.signature(self._directory.forgotten)
+            if seen == self._forgotten_seen and "forgotten" not in self.problems:
+                return
+            listed = forgotten.load(self._directory)
+        except (forgotten.ForgottenError, OSError) as error:
+            self._report_forgotten(str(error))
+            return
+        self._forgotten_seen = seen
+        self.problems.pop("forgotten", None)
+        if listed == self.forgotten:
+            return
+        # Who was taken off the list is served only when the tables take their rows again
+        # (`use_forgotten`): what is acknowledged must not be dropped on its way.
+        refused = listed.digests
+        if listed.key == self.forgotten.key or not listed.digests:
+            refused |= self.forgotten.digests
+        self._gateway.set_forgotten(listed.key or self.forgotten.key, sorted(refused))
+        self.forgotten = listed
+        log.info("list of the forgotten taken over", revision=listed.revision)
+
+    def _report_forgotten(self, reason: str) -> None:
+        # Each look tries again: a missing key is mended without a change of the list.
+        if self.problems.get("forgotten") != reason:
+            log.error("list of the forgotten cannot be used, the one before stays", error=reason)
+        self.problems["forgotten"] = reason
+
     def _check_tls(self) -> None:
         seen = self._tls_signatures()
         if self._tls is None or seen == self._tls_seen:
@@ -114,21 +170,23 @@ class Reload:
         return (_looked_at(self._tls.certificate), _looked_at(self._tls.key))
 
     def _write_refused(self) -> None:
-        refused = self._gateway.refused()
-        if refused == self._refused:
+        if self._gateway.refused() == self._refused:
             return
+        try:
+            self._refused = self._replace_refused()
+        except OSError as error:
+            log.warning("list of refused loggers is out of date", error=str(error))
+
+    def _replace_refused(self) -> list[tuple[int, int, int, int]]:
+        refused = self._gateway.refused()
         entries = [
             RefusedLogger(logger_sn, frames, _moment(first), _moment(last))
             for logger_sn, frames, first, last in refused
         ]
         draft = paths.draft(self._refused_file)
-        try:
-            draft.write_bytes(msgspec.json.encode(entries))
-            draft.replace(self._refused_file)
-        except OSError as error:
-            log.warning("list of refused loggers is out of date", error=str(error))
-            return
-        self._refused = refused
+        draft.write_bytes(msgspec.json.encode(entries))
+        draft.replace(self._refused_file)
+        return refused
 
 
 def _looked_at(path: Path) -> registry.Signature | None:

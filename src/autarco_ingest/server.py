@@ -11,7 +11,9 @@ task below is one rhythm:
 - `_rotate_address_key`: hourly → this month's key
 - `_prepare_segment`: every second → the next journal segment, before it is needed
 - `_look_around`: every ten seconds → room on the disks, descriptors
-- `_reload_files`: every two seconds → a new registry or certificate, the list of refused loggers
+- `_reload_files`: every two seconds → a new registry, list of the forgotten or certificate, and the
+  list of refused loggers
+- `_purge_regularly`: the list of the forgotten has changed → whoever is on it is erased
 - `_maintain`: every `maintenance.every_s` → a process that compacts, expires and deletes
 
 Beside them `status_page` answers operators. Not here: what a frame means (Rust), what becomes of a
@@ -34,7 +36,14 @@ from typing import TYPE_CHECKING, TypeVar
 import structlog
 import trio
 
-from autarco_ingest import _core, address_keys, descriptors, maintenance_process, status_page
+from autarco_ingest import (
+    _core,
+    address_keys,
+    descriptors,
+    forgotten,
+    maintenance_process,
+    status_page,
+)
 from autarco_ingest.health import Part
 from autarco_ingest.paths import DataDirectory
 from autarco_ingest.reload import Reload
@@ -160,6 +169,7 @@ async def serve(
         OSError: the address cannot be listened on, or a file cannot be read or written.
         ValueError: a setting that only the gateway can check is wrong.
         StorageError: a table cannot be opened.
+        ForgottenError: the list of the forgotten cannot be used.
     """
     if _core.DEBUG_BUILD:
         log.warning("the extension is a debug build, several times slower than a release build")
@@ -169,14 +179,15 @@ async def serve(
     except OSError as error:
         raise StorageError(f"cannot create {directory.root}: {error.strerror}") from error
     with _locked(directory.lock):
-        storage = await trio.to_thread.run_sync(Storage, settings, directory)
+        listed = await trio.to_thread.run_sync(forgotten.load, directory)
+        storage = await trio.to_thread.run_sync(Storage, settings, directory, listed)
         connections_max = descriptors.connections_possible(
             settings.connections_max, descriptors.raise_limit()
         )
         gateway = await trio.to_thread.run_sync(
-            _open_gateway, settings, directory, storage, connections_max
+            _open_gateway, settings, directory, storage, listed, connections_max
         )
-        reload = await trio.to_thread.run_sync(Reload, settings, directory, gateway)
+        reload = await trio.to_thread.run_sync(Reload, settings, directory, gateway, listed)
         server = _Server(settings, directory, storage, gateway, reload)
         try:
             async with trio.open_nursery() as nursery:
@@ -223,7 +234,11 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _open_gateway(
-    settings: Settings, directory: DataDirectory, storage: Storage, connections_max: int
+    settings: Settings,
+    directory: DataDirectory,
+    storage: Storage,
+    listed: forgotten.Forgotten,
+    connections_max: int,
 ) -> _core.Gateway:
     return _core.Gateway(
         host=settings.host,
@@ -231,6 +246,8 @@ def _open_gateway(
         tls=_tls(settings),
         reuse_port=settings.reuse_port,
         registry_policy=settings.registry.policy,
+        forget_key=listed.key,
+        forgotten=sorted(listed.digests),
         journal=directory.journal,
         segment_bytes=settings.segment_bytes,
         committed=storage.committed_version(),
@@ -304,6 +321,12 @@ class _Server:
         # The tail shows exactly the rows that the table does not have, so nobody may commit while
         # it is being written.
         self._showing = trio.Lock()
+        # The operator's files are looked at by one thread at a time.
+        self._reloading = trio.Lock()
+        self._purge_due = trio.Event()
+        # The list that nothing outside the tables is left of; none before the first purge.
+        self._purged: forgotten.Forgotten | None = None
+        self._purge_problem: str | None = None
         # Parquet must not queue before an acknowledgement.
         self._journal_thread = trio.CapacityLimiter(1)
         self._lake_thread = trio.CapacityLimiter(1)
@@ -328,11 +351,17 @@ class _Server:
             self._sealed.append(batch)
         await self._flush()
         await self._show_latest()
+        listed = self._reload.forgotten
+        if await trio.to_thread.run_sync(self._is_purged, listed):
+            self._purged = listed
+        else:
+            await self._purge()
         for task in (
             self._pump,
             self._commit_staged,
             self._sweep,
             self._flush_regularly,
+            self._purge_regularly,
             self._rotate_address_key,
         ):
             nursery.start_soon(task)
@@ -440,9 +469,13 @@ class _Server:
             self._health.recover(Part.MEMORY)
 
     async def _reload_files(self) -> None:
-        await trio.to_thread.run_sync(self._reload.check)
+        async with self._reloading:
+            await trio.to_thread.run_sync(self._reload.check)
         for part in (Part.REGISTRY, Part.TLS):
             self._health.report(part, self._reload.problems.get(part))
+        self._report_forgotten()
+        if self._reload.forgotten != self._purged:
+            self._purge_due.set()
 
     async def _look_around(self) -> None:
         await trio.to_thread.run_sync(self.status.look_around)
@@ -510,6 +543,69 @@ class _Server:
         except OSError as error:
             # Costs space only; the next flush tries again.
             log.warning("journal segments stay", error=str(error))
+
+    def _is_purged(self, listed: forgotten.Forgotten) -> bool:
+        if not listed.revision:
+            return True
+        try:
+            return forgotten.applied(self._directory) == listed.revision
+        except OSError:
+            return False
+
+    async def _purge_regularly(self) -> None:
+        while True:
+            await self._purge_due.wait()
+            # After a failure the next look at the files asks again.
+            self._purge_due = trio.Event()
+            await self._purge()
+
+    async def _purge(self) -> None:
+        """Erases whom the list has from all but the tables' files, and records that it is done."""
+        listed = self._reload.forgotten
+        try:
+            await self._erase(listed)
+        except (StorageError, OSError) as error:
+            log.error("what is forgotten is not erased yet", error=str(error))
+            self._purge_problem = f"not erased yet: {error}"
+        else:
+            log.info("forgotten loggers and inverters are erased", revision=listed.revision)
+            self._purged = listed
+            self._purge_problem = None
+        self._report_forgotten()
+
+    async def _erase(self, listed: forgotten.Forgotten) -> None:
+        await self._in_lake_thread(partial(self._storage.forget, listed))
+        async with self._reloading:
+            await trio.to_thread.run_sync(self._reload.use_forgotten, listed)
+        async with self._showing:
+            # What was taken before the gateway refused it has to pass the tables' filter, so that
+            # the journal can go as a whole.
+            await self._in_journal_thread(self._gateway.commit)
+            self._wake_pump()
+            done = await self._commit_sealed()
+            if done and (batch := await self._in_journal_thread(self._gateway.seal_all)):
+                self._sealed.append(batch)
+                done = await self._commit_sealed()
+            if not done:
+                raise StorageError("the tables cannot be written")
+            version = batch.version if batch else 0
+            await self._in_lake_thread(partial(self._erase_journal, version))
+            await self._in_lake_thread(lambda: self._storage.purge([self._gateway.tail()]))
+        async with self._reloading:
+            await trio.to_thread.run_sync(self._reload.forget_refused)
+        await trio.to_thread.run_sync(forgotten.note_applied, self._directory, listed.revision)
+
+    def _erase_journal(self, version: int) -> None:
+        self._gateway.retire(version, at_once=True)
+        if removed := self._gateway.remove_damaged():
+            log.warning(
+                "damaged segments of the journal are gone: they may have held forgotten frames",
+                segments=removed,
+            )
+
+    def _report_forgotten(self) -> None:
+        reasons = (self._reload.problems.get(Part.FORGOTTEN), self._purge_problem)
+        self._health.report(Part.FORGOTTEN, "; ".join(filter(None, reasons)) or None)
 
     async def _show_tail(self) -> None:
         async with self._showing:

@@ -4,6 +4,8 @@ The order that keeps readers right: the batch enters the tables, then a tail wit
 written, then a catalog that names both replaces the one before. A reader who opened the old
 catalog finds the old files; they go after the grace period.
 
+Nothing of a forgotten logger or inverter passes here, wherever its rows come from.
+
 Not here: when any of this happens (`server`).
 """
 
@@ -14,6 +16,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import structlog
 
 from autarco_ingest import _core, catalog, schema, table_store
 from autarco_ingest.lake import Commit, Lake, LakeError
@@ -22,8 +25,11 @@ from autarco_ingest.latest import Latest, Tail
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from autarco_ingest.forgotten import Forgotten
     from autarco_ingest.paths import DataDirectory
     from autarco_ingest.settings import Settings
+
+log = structlog.get_logger(__name__)
 
 
 class StorageError(Exception):
@@ -33,9 +39,10 @@ class StorageError(Exception):
 class Storage:
     """Tables, tail, latest readings and catalog of one data directory. One caller at a time."""
 
-    def __init__(self, settings: Settings, directory: DataDirectory) -> None:
+    def __init__(self, settings: Settings, directory: DataDirectory, forgotten: Forgotten) -> None:
         """Opens or creates everything below `directory`; raises StorageError."""
         self._directory = directory
+        self._forgotten = forgotten
         self._time_zone = settings.time_zone
         try:
             store = table_store.open_store(settings.lake, directory, os.environ)
@@ -52,6 +59,7 @@ class Storage:
             pa.ArrowException,
         ) as error:
             raise StorageError(str(error)) from error
+        self.forget(forgotten)
 
     def committed_version(self) -> int:
         """Returns the newest journal segment whose rows are in the tables; 0 before the first."""
@@ -61,7 +69,10 @@ class Storage:
         """Adds a batch to the tables, once however often it is called; raises StorageError."""
         try:
             return self._lake.commit(
-                batch.version, batch.readings, batch.sessions, batch.quarantine
+                batch.version,
+                self._kept(schema.READINGS, batch.readings),
+                self._kept(schema.SESSIONS, batch.sessions),
+                self._kept(schema.QUARANTINE, batch.quarantine),
             )
         except LakeError as error:
             raise StorageError(str(error)) from error
@@ -72,13 +83,15 @@ class Storage:
         `waiting` is every durable reading that no commit holds, each once.
         """
         try:
-            tail = self._tail.write(waiting, now_s=time.monotonic())
+            tail = self._tail.write(
+                (self._kept(schema.READINGS, rows) for rows in waiting), now_s=time.monotonic()
+            )
             moment = catalog.Moment(
                 readings=self._lake.files("readings"),
                 sessions=self._lake.files("sessions"),
                 quarantine=self._lake.files("quarantine"),
                 tail=tail,
-                latest=self._directory.latest if self._directory.latest.exists() else None,
+                latest=self._latest.file,
             )
             catalog.rebuild(self._directory, moment, time_zone=self._time_zone)
             self._tail.sweep(now_s=time.monotonic())
@@ -87,4 +100,32 @@ class Storage:
 
     def show_latest(self, readings: schema.ArrowData) -> None:
         """Takes newer readings into the file of latest readings; raises OSError."""
-        self._latest.merge(readings)
+        self._latest.merge(self._kept(schema.READINGS, readings))
+
+    def forget(self, forgotten: Forgotten) -> None:
+        """Takes over a new list: from now on nothing passes of those on it."""
+        self._forgotten = forgotten
+        try:
+            self._latest.forget(forgotten)
+        except (OSError, pa.ArrowException) as error:
+            # The catalog goes without the file until it could be rewritten.
+            log.warning("latest readings still hold forgotten ones", error=str(error))
+
+    def purge(self, waiting: Iterable[schema.ArrowData]) -> None:
+        """Erases the forgotten from tail and latest readings; raises StorageError or OSError.
+
+        `waiting` as for `show`. Before this, the tables must have been given what was sealed
+        while somebody was not forgotten yet.
+        """
+        try:
+            self._latest.forget(self._forgotten, anew=True)
+        except pa.ArrowException as error:
+            raise StorageError(str(error)) from error
+        # Files go only after the catalog that still names them: a query must not miss one.
+        self.show(waiting)
+        self._tail.purge()
+
+    def _kept(self, table: schema.Table, data: schema.ArrowData) -> schema.ArrowData:
+        if not self._forgotten.digests:
+            return data
+        return self._forgotten.without(table, schema.conform(table, data))

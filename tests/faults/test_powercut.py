@@ -22,7 +22,7 @@ from powercut import Disk, File
 from recording_disk import Event, Operation
 from report import note
 
-from autarco_ingest import server, settings
+from autarco_ingest import forgotten, server, settings
 from autarco_ingest.paths import DataDirectory
 from autarco_ingest.storage import Storage
 from server_process import Wire, running
@@ -190,8 +190,9 @@ def _recovered(image: Path) -> dict[tuple[int, int], int]:
     chosen = settings.load(overrides=options)
     directory = DataDirectory.at(image)
     directory.create()
-    storage = Storage(chosen, directory)
-    gateway = server._open_gateway(chosen, directory, storage, 10)
+    listed = forgotten.load(directory)
+    storage = Storage(chosen, directory, listed)
+    gateway = server._open_gateway(chosen, directory, storage, listed, 10)
     while batch := gateway.seal():
         storage.commit(batch)
         gateway.retire(batch.version)

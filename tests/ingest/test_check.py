@@ -476,6 +476,9 @@ def test_open_rights_and_small_files_that_are_wrong_are_told(data: paths.DataDir
     data.registry.write_text("not a number\n")
     (data.address_keys / "2026-05.key").touch(mode=0o600)
     data.latest.write_bytes(b"PAR1")
+    data.forgotten.write_bytes(b"{")
+    data.forget_key.write_bytes(bytes(32))
+    data.forget_key.chmod(0o640)
 
     code, findings, _ = check(data)
 
@@ -486,6 +489,8 @@ def test_open_rights_and_small_files_that_are_wrong_are_told(data: paths.DataDir
     assert "0 bytes" in told[str(data.address_keys / "2026-05.key")]
     assert "line 1" in told[str(data.registry)]
     assert "cannot be read" in told[place(data, data.latest)]
+    assert "truncated" in told["forgotten.json"]
+    assert "0640" in told["forget.key"]
 
 
 # --- set aside and bring back ---------------------------------------------------------------

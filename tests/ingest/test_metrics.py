@@ -60,6 +60,8 @@ def gateway(journal: Path) -> _core.Gateway:
         address_mode="none",
         address_key=b"",
         registry_policy="open",
+        forget_key=b"",
+        forgotten=[],
         limits={
             "connections_max": 1,
             "connections_per_address_max": 1,

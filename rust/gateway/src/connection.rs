@@ -21,6 +21,8 @@ pub(crate) struct Connection {
     pub(crate) heard_at_us: i64,
     /// The serial of the latest frame; behind a proxy it may change.
     pub(crate) logger_sn: Option<u32>,
+    /// Whether the list of forgotten loggers has the one that a frame named last.
+    pub(crate) forgotten: Option<(u32, bool)>,
     pub(crate) protocol: Protocol,
     pub(crate) frames: u32,
     pub(crate) noise_bytes: u32,
@@ -61,6 +63,7 @@ impl Connection {
             source,
             heard_at_us: uptime_us,
             logger_sn: None,
+            forgotten: None,
             protocol: Protocol::V5,
             frames: 0,
             noise_bytes: 0,

@@ -28,6 +28,8 @@ counters! {
     refused_address_rate,
     /// Frames of loggers that the registry does not list, neither stored nor answered.
     refused_frames,
+    /// Frames of loggers and inverters that are forgotten, neither stored nor answered.
+    forgotten_frames,
     /// Addresses and loggers whose limits are being kept now.
     addresses,
     loggers,

@@ -24,6 +24,7 @@ use autarco_protocol::zone::ZoneError;
 use crate::batch::{self, QuarantineRow, Rows};
 use crate::clock::Moment;
 use crate::counters::Counters;
+use crate::forgotten::Forgotten;
 use crate::intake::Intake;
 use crate::journal::{self, Journal};
 use crate::latency::AnswerLatency;
@@ -66,6 +67,8 @@ pub struct Settings {
     /// Other processes may listen on the same addresses; the kernel deals connections out.
     pub reuse_port: bool,
     pub registry: Policy,
+    /// Of whom nothing is taken, nor given back by the journal.
+    pub forgotten: Forgotten,
     pub journal: PathBuf,
     pub segment_bytes: usize,
     /// Newest journal segment whose rows are in the table.
@@ -242,13 +245,24 @@ impl Gateway {
     /// last commit belong to the next batch. `None` when there are none, or after a failed commit
     /// until one succeeds.
     pub fn seal(&self) -> Option<Batch> {
+        self.seal_if(|rows| !rows.is_empty())
+    }
+
+    /// As [`Gateway::seal`], also without rows: once this batch is in the table, every segment up to
+    /// its version may go, those too of whose records nothing was taken. `None` before the first
+    /// segment.
+    pub fn seal_all(&self) -> Option<Batch> {
+        self.seal_if(|_| true).filter(|batch| batch.version > 0)
+    }
+
+    fn seal_if(&self, is_wanted: impl Fn(&Rows) -> bool) -> Option<Batch> {
         let recovered = lock(&self.recovered).pop_front();
         if recovered.is_some() {
             return recovered;
         }
         let mut journal = lock(&self.journal);
         let mut rows = lock(&self.rows);
-        if rows.is_empty() {
+        if !is_wanted(&rows) {
             return None;
         }
         let version = journal.rotate()?;
@@ -265,6 +279,19 @@ impl Gateway {
             journal.spare()
         };
         journal::prepare_spare(&directory, bytes)
+    }
+
+    /// Lets go of all segments up to `version`, for a purge: their frames are gone from the disk when
+    /// this returns. A resend of the last while that comes after a restart is stored again;
+    /// compaction finds it.
+    pub fn retire_at_once(&self, version: u64) -> io::Result<()> {
+        lock(&self.journal).retire_at_once(version)
+    }
+
+    /// Removes the damaged segments that were kept for a rescue: nobody can tell whose frames they
+    /// hold. Returns how many there were.
+    pub fn remove_damaged(&self) -> io::Result<usize> {
+        lock(&self.journal).remove_damaged()
     }
 
     /// Builds the next journal segment beforehand, if it is not there: an append that has to do so
@@ -309,6 +336,12 @@ impl Gateway {
     /// Takes over a new list of loggers; `None` when there is none. Connections stay.
     pub fn set_registry(&self, listed: Option<HashSet<u32>>) {
         self.sockets().intake.registry.replace(listed);
+    }
+
+    /// Takes over a new list of the forgotten. Connections stay; nothing is taken of those on the
+    /// list from now on. What was taken before is still among the rows.
+    pub fn set_forgotten(&self, forgotten: Forgotten) {
+        self.sockets().set_forgotten(forgotten);
     }
 
     /// The loggers that the registry refused, by serial number.

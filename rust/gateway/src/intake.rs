@@ -19,6 +19,7 @@ use crate::batch::{QuarantineRow, ReadingRow, Rows, SessionRow};
 use crate::clock::Moment;
 use crate::connection::Connection;
 use crate::counters::Counters;
+use crate::forgotten::Forgotten;
 use crate::gateway::{Batch, GatewayError, Limits, Settings};
 use crate::journal::{Journal, Records, hidden_by_damage, push_record};
 use crate::latency::AnswerLatency;
@@ -93,6 +94,7 @@ pub(crate) struct Intake {
     pub(crate) addresses: Addresses,
     loggers: Loggers,
     pub(crate) registry: Registry,
+    forgotten: Forgotten,
     /// Connections that have to go because their logger has newer ones.
     pub(crate) replaced: Vec<usize>,
     resends: Resends,
@@ -120,6 +122,7 @@ impl Intake {
                 limits.frames_per_logger_per_minute,
             ),
             registry: Registry::new(settings.registry),
+            forgotten: settings.forgotten.clone(),
             replaced: Vec::new(),
             limits: limits.clone(),
             resends: Resends::new(settings.seed),
@@ -138,6 +141,13 @@ impl Intake {
             registered: self.registry.len() as u64,
             ..self.counters
         }
+    }
+
+    /// The caller drops the verdicts that connections remember.
+    pub(crate) fn set_forgotten(&mut self, forgotten: Forgotten) {
+        self.registry
+            .forget_refused(|logger_sn| forgotten.has_logger(logger_sn));
+        self.forgotten = forgotten;
     }
 
     /// Forgets what idle addresses and loggers have used up.
@@ -289,6 +299,11 @@ impl Intake {
     fn frame(&mut self, connection: &mut Connection, slot: usize, frame: &Frame<'_>, now: Moment) {
         self.counters.frames += 1;
         let logger_sn = frame.logger_sn();
+        // Before the registry, which would note the serial number of whom it refuses.
+        if !self.forgotten.is_empty() && self.is_forgotten(connection, frame) {
+            self.counters.forgotten_frames += 1;
+            return;
+        }
         if !self.registry.admits(logger_sn, now.unix_us) {
             self.counters.refused_frames += 1;
             return;
@@ -348,6 +363,16 @@ impl Intake {
             connection.queue(&reply.encode(clock.unix_s, clock.offset_minutes));
             self.counters.answers += 1;
         }
+    }
+
+    fn is_forgotten(&self, connection: &mut Connection, frame: &Frame<'_>) -> bool {
+        let logger_sn = frame.logger_sn();
+        let is_forgotten = match connection.forgotten {
+            Some((judged, is_forgotten)) if judged == logger_sn => is_forgotten,
+            _ => self.forgotten.has_logger(logger_sn),
+        };
+        connection.forgotten = Some((logger_sn, is_forgotten));
+        is_forgotten || self.forgotten.has_inverter_of(frame)
     }
 
     /// Notes for whom the connection speaks; behind a proxy that may change.
@@ -434,6 +459,10 @@ impl Intake {
         let Some(logger_sn) = connection.logger_sn else {
             return;
         };
+        // It may have been served before it was forgotten.
+        if self.forgotten.has_logger(logger_sn) {
+            return;
+        }
         self.stage_session(SessionRow {
             at_us: unix_us,
             event: "close".to_owned(),
@@ -492,7 +521,7 @@ impl Intake {
 
     fn replay(&mut self, record: Record<'_>, at_us: i64, wanted: bool, staged: &mut Staged) {
         match record {
-            Record::Session(row) if wanted => {
+            Record::Session(row) if wanted && !self.forgotten.has_logger(row.logger_sn) => {
                 self.counters.replayed += 1;
                 staged.sessions.push(*row);
             }
@@ -508,7 +537,10 @@ impl Intake {
                 // A record was judged when it was written, on a clock that did not jump; judging it
                 // again by its date could drop what was acknowledged.
                 let _remembered = self.is_resend(&frame, at_us);
-                if !wanted {
+                if !wanted
+                    || self.forgotten.has_logger(frame.logger_sn())
+                    || self.forgotten.has_inverter_of(&frame)
+                {
                     return;
                 }
                 self.counters.replayed += 1;

@@ -35,6 +35,7 @@ const RECORD_HEADER_BYTES: usize = 8;
 const RECORD_BODY_BYTES_MAX: usize = 16 * 1024;
 const SPARE: &str = "spare";
 const BUILDING_SUFFIX: &str = ".tmp";
+const DAMAGED: &str = "damaged";
 
 /// Adds one record to a buffer that [`Journal::append`] will write.
 pub fn push_record(buffer: &mut Vec<u8>, body: &[u8]) {
@@ -271,10 +272,17 @@ impl Journal {
     /// Deletes segments up to `version`, whose rows are in the table, except those with records not
     /// older than `keep_after_us`: after a restart they tell which frames are resends.
     pub fn retire(&mut self, version: u64, keep_after_us: i64) -> io::Result<()> {
-        let (old, kept): (Vec<Sealed>, Vec<Sealed>) =
-            self.sealed.iter().copied().partition(|sealed| {
-                sealed.number <= version && sealed.last_append_us < keep_after_us
-            });
+        self.remove(|sealed| sealed.number <= version && sealed.last_append_us < keep_after_us)
+    }
+
+    /// Deletes every segment up to `version`; when this returns, they are gone from the disk.
+    pub fn retire_at_once(&mut self, version: u64) -> io::Result<()> {
+        self.remove(|sealed| sealed.number <= version)?;
+        sync_directory(&self.directory)
+    }
+
+    fn remove(&mut self, is_old: impl Fn(&Sealed) -> bool) -> io::Result<()> {
+        let (old, kept): (Vec<Sealed>, Vec<Sealed>) = self.sealed.iter().copied().partition(is_old);
         for sealed in &old {
             match fs::remove_file(self.path(sealed.number)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -288,11 +296,29 @@ impl Journal {
     /// Keeps a second name for a segment that could not be read to its end, so that retiring it
     /// destroys nothing that somebody may still rescue.
     pub fn set_aside(&self, number: u64) -> io::Result<PathBuf> {
-        let kept = self.path(number).with_extension("damaged");
+        let kept = self.path(number).with_extension(DAMAGED);
         match fs::hard_link(self.path(number), &kept) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
             _ => Ok(kept),
         }
+    }
+
+    /// Removes what [`Journal::set_aside`] has kept; when this returns, it is gone from the disk.
+    /// Returns how many files there were.
+    pub fn remove_damaged(&self) -> io::Result<usize> {
+        let mut removed = 0;
+        for entry in fs::read_dir(&self.directory)? {
+            let path = entry?.path();
+            if path
+                .extension()
+                .is_some_and(|extension| extension == DAMAGED)
+            {
+                fs::remove_file(path)?;
+                removed += 1;
+            }
+        }
+        sync_directory(&self.directory)?;
+        Ok(removed)
     }
 
     /// Dates the segments found at start, so that [`Journal::retire`] can let them go.
@@ -549,6 +575,36 @@ mod tests {
         journal.append(&record(b"x"), 10).unwrap();
         journal.rotate();
         journal.retire(0, i64::MAX).unwrap();
+        assert_eq!(numbers(directory.path()).unwrap(), [1]);
+    }
+
+    #[test]
+    fn a_purge_lets_go_of_young_segments_too_and_of_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(directory.path(), SEGMENT_BYTES, 0).unwrap();
+        journal.append(&record(b"young"), 10).unwrap();
+        let version = journal.rotate().unwrap();
+        journal.append(&record(b"not in the table"), 10).unwrap();
+        journal.rotate();
+        drop(journal);
+        // Found at start and not dated yet.
+        let mut journal = Journal::open(directory.path(), SEGMENT_BYTES, version).unwrap();
+        journal.retire(version, 20).unwrap();
+        assert_eq!(numbers(directory.path()).unwrap(), [1, 2]);
+        journal.retire_at_once(version).unwrap();
+        assert_eq!(numbers(directory.path()).unwrap(), [2]);
+    }
+
+    #[test]
+    fn a_purge_removes_what_was_kept_for_a_rescue() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(directory.path(), SEGMENT_BYTES, 0).unwrap();
+        journal.append(&record(b"x"), 10).unwrap();
+        journal.rotate();
+        let kept = journal.set_aside(1).unwrap();
+        assert_eq!(journal.remove_damaged().unwrap(), 1);
+        assert!(!kept.exists());
+        assert_eq!(journal.remove_damaged().unwrap(), 0);
         assert_eq!(numbers(directory.path()).unwrap(), [1]);
     }
 

@@ -3,7 +3,8 @@
 //! Layout, in the direction the data flows:
 //! - [`privacy`]: peer address → anonymised `source`, at accept
 //! - `sockets`, `connection`, [`tls`]: the epoll set, accept, read, send; one stick's half-read frame
-//! - `limits`, [`registry`]: how much one peer may take, and who may send at all
+//! - `limits`, [`registry`], [`forgotten`]: how much one peer may take, who may send at all, and of
+//!   whom nothing is kept
 //! - `intake`: frames → staged rows, journal records and answers
 //! - [`resend`]: which data frames were seen before
 //! - [`journal`]: append-only segments; what is here survives a power cut
@@ -20,6 +21,7 @@ pub mod batch;
 pub mod clock;
 mod connection;
 pub mod counters;
+pub mod forgotten;
 pub mod gateway;
 mod intake;
 pub mod journal;

@@ -84,6 +84,12 @@ impl Registry {
         false
     }
 
+    /// Forgets who was refused, where `is_forgotten` says so.
+    pub fn forget_refused(&mut self, is_forgotten: impl Fn(u32) -> bool) {
+        self.refused
+            .retain(|&logger_sn, _| !is_forgotten(logger_sn));
+    }
+
     /// The loggers refused since start or since they were last listed, by serial number.
     pub fn refused(&self) -> Vec<(u32, Refused)> {
         let mut refused: Vec<_> = self

@@ -17,6 +17,7 @@ use slab::Slab;
 
 use crate::clock::Moment;
 use crate::connection::{Connection, Received};
+use crate::forgotten::Forgotten;
 use crate::gateway::{GatewayError, Pending};
 use crate::intake::{Answer, Intake, UsedUp};
 use crate::limits::Refusal;
@@ -133,6 +134,14 @@ impl Sockets {
 
     pub(crate) fn connections(&self) -> usize {
         self.connections.len()
+    }
+
+    /// Takes over a new list of the forgotten; connections stay, their next frames meet it.
+    pub(crate) fn set_forgotten(&mut self, forgotten: Forgotten) {
+        self.intake.set_forgotten(forgotten);
+        for (_, connection) in &mut self.connections {
+            connection.forgotten = None;
+        }
     }
 
     pub(crate) fn hold(&mut self, held: bool) {

@@ -134,6 +134,28 @@ pub fn sensor_type(frame: &Frame<'_>) -> Option<u16> {
         .map(|bytes| u16::from_le_bytes(*bytes))
 }
 
+/// Where V5 sticks put the inverter's serial number, whatever the sensor type: offset and length.
+const V5_SERIAL: (usize, usize) = (21, 16);
+
+/// The serial numbers that a data frame carries for its inverter, also where no layout describes it:
+/// what [`read`] would take, and in V5 what stands in the usual place. None for any other frame.
+pub fn inverter_serials(frame: &Frame<'_>) -> impl Iterator<Item = Text<16>> + use<> {
+    let payload = payload(frame);
+    let sensor_type = sensor_type(frame);
+    let of_layout = sensor_type.and_then(|sensor_type| {
+        match layouts::find(frame.protocol(), sensor_type, payload.len()) {
+            Found::Layout(layout) => serial(layout, payload).ok(),
+            Found::OtherLength | Found::Unknown => None,
+        }
+    });
+    let (at, bytes) = V5_SERIAL;
+    let usual = sensor_type
+        .filter(|_| frame.protocol() == Protocol::V5)
+        .and_then(|_| Text::from_padded(payload.get(at..at + bytes)?))
+        .filter(|serial| of_layout != Some(*serial));
+    of_layout.into_iter().chain(usual)
+}
+
 /// The bytes that are equal in a resend of a data frame: everything but the frame type, which turns
 /// from live to stored, and the envelope's counters. `None` for any other frame, and for a payload
 /// without content.

@@ -7,6 +7,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use autarco_gateway::forgotten::Forgotten;
 use autarco_gateway::privacy::AddressMode;
 use autarco_gateway::registry::Policy;
 use autarco_gateway::{Gateway, Limits, Moment, Settings};
@@ -24,6 +25,7 @@ pub(crate) fn settings(journal: &Path) -> Settings {
         listen_tls: None,
         reuse_port: false,
         registry: Policy::Open,
+        forgotten: Forgotten::default(),
         journal: journal.to_owned(),
         segment_bytes: 256 * 1024,
         committed: 0,
