@@ -18,6 +18,7 @@ import pytest
 import rows as table_rows
 from autarco_ingest import forgotten, settings, stick
 from autarco_ingest.paths import DataDirectory
+from autarco_ingest.reload import Reload
 from autarco_ingest.stick import Kind, Times
 from autarco_ingest.storage import Storage
 from server_process import ServerProcess, Wire, eventually, running
@@ -430,3 +431,38 @@ def test_files_of_before_are_not_shown_although_they_cannot_be_rewritten(
     storage.purge([readings_of(ONE, OTHER)])
     assert counts(data, OTHER.logger_sn)["latest"] == 1
     assert traces_of_logger(data, ONE.logger_sn) == []
+
+
+class RecordingGateway:
+    """What the gateway was told to refuse last."""
+
+    def __init__(self) -> None:
+        self.refuses: list[bytes] = []
+
+    def set_forgotten(self, key: bytes, digests: list[bytes]) -> None:
+        assert key or not digests
+        self.refuses = digests
+
+    def set_registry(self, loggers: list[int] | None) -> None:
+        assert loggers is None
+
+    def refused(self) -> list[tuple[int, int, int, int]]:
+        return []
+
+
+def test_the_gateway_serves_nobody_whose_rows_the_tables_still_drop(data: DataDirectory) -> None:
+    before = listing(data, ONE)
+    gateway = RecordingGateway()
+    reload = Reload(settings.load(), data, cast("_core.Gateway", gateway), before)
+    forgotten.lift(data, "logger", ONE.logger_sn)
+    both = listing(data, OTHER).digests | before.digests
+
+    reload.check()
+
+    assert set(gateway.refuses) == both, (
+        "who is new is refused at once, who has left not yet served"
+    )
+    reload.use_forgotten(before)
+    assert set(gateway.refuses) == both, "a list that is not the newest changes nothing"
+    reload.use_forgotten(reload.forgotten)
+    assert set(gateway.refuses) == both - before.digests
