@@ -7,7 +7,6 @@ from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
@@ -246,9 +245,10 @@ class TestReaders:
         data = paths.DataDirectory.at(tmp_path, place.location)
         data.create()
         files = {table.name: target.files(table.name) for table in schema.TABLES}
-        catalog.rebuild(
-            data, msgspec.convert(files, catalog.Moment), time_zone="UTC", remote=store.file_system
+        moment = catalog.Moment(
+            readings=files["readings"], sessions=files["sessions"], quarantine=files["quarantine"]
         )
+        catalog.rebuild(data, moment, time_zone="UTC", remote=store.file_system)
 
         inspection = catalog.inspect(data, store.file_system)
         assert inspection.files == sorted(name for names in files.values() for name in names)
