@@ -1,4 +1,4 @@
-"""Do DuckDB, Polars and a distributed engine find the same in the same table, to the last watt-hour?"""
+"""Do DuckDB, Polars and a distributed engine find the same in one table, to the watt-hour?"""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,8 +18,13 @@ from autarco_ingest import catalog, paths, schema
 from autarco_ingest.lake import Lake
 from autarco_ingest.table_store import LocalStore
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 ROOT = Path(__file__).parent.parent.parent
 ENGINES = ROOT / os.environ.get("AUTARCO_ENGINES_VENV", ".venv-engines") / "bin" / "python"
+
+NO_QUARANTINE = schema.empty(schema.QUARANTINE)
 
 DAILY_ENERGY = """
 SELECT inverter_sn, date, max(energy_total_wh) - min(energy_total_wh) AS energy_wh
@@ -28,26 +34,22 @@ FROM readings GROUP BY ALL ORDER BY ALL
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> paths.DataDirectory:
-    """Two nodes, several batches, several days, samples without a counter, and a day without any."""
+    """Two nodes, several batches and days, samples without a counter, a day without any."""
     data = paths.DataDirectory.at(tmp_path_factory.mktemp("engines"))
     data.create()
     store = LocalStore(data.lake)
     lakes = [Lake(store, node) for node in ("n1", "n2")]
     for version in range(1, 4):
         for number, lake in enumerate(lakes):
-            lake.commit(
-                version,
-                _batch(version * 2 + number),
-                rows.sessions({}),
-                schema.empty(schema.QUARANTINE),
-            )
+            batch = (_batch(version * 2 + number), rows.sessions({}), NO_QUARANTINE)
+            lake.commit(version, *batch)
     files = lakes[0].files("readings")
     moment = catalog.Moment(readings=files, sessions=[], quarantine=[])
     catalog.rebuild(data, moment, time_zone="UTC")
     return data
 
 
-def _batch(number: int) -> object:
+def _batch(number: int) -> pa.Table:
     return rows.readings(
         *(
             rows.reading(
