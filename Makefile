@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: bench help setup demo test check fuzz clean
+.PHONY: bench help setup demo test check engines fuzz clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -50,6 +50,16 @@ check: setup  ## Checks format, lints, types, the stub against the binary, and i
 	@$(STEP) "cargo fmt" cargo fmt --all --check
 	@$(STEP) "cargo clippy" cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 
+ENGINES := .venv-engines
+
+$(ENGINES)/.packages: .ci/engines.lock .ci/venv
+	@$(STEP) "create $(ENGINES)" .ci/venv $(ENGINES)
+	@$(STEP) "install locked engines" $(ENGINES)/bin/python -m pip install --quiet --require-hashes -r .ci/engines.lock
+	@touch $@
+
+engines: setup $(ENGINES)/.packages  ## Asks one table with DuckDB, Polars and Daft and compares the answers
+	@AUTARCO_ENGINES=1 $(STEP) "engines" $(BIN)/python -m pytest --quiet tests/engines
+
 # Seconds per target, and which of them (all).
 SECONDS := 60
 TARGETS :=
@@ -63,5 +73,5 @@ bench: setup  ## Measures memory per connection and a fleet's day; results go to
 	@$(STEP) "soak" $(BIN)/python benchmarks/soak.py
 
 clean:  ## Removes everything that was built here, and the demo's data
-	rm -rf $(VENV) target demo-data .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(ENGINES) target demo-data .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests \( -name __pycache__ -o -name '_core*.so' \) -prune -exec rm -rf {} +

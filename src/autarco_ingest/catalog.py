@@ -80,16 +80,23 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
     latest: Path | None = None
 
 
-def rebuild(data: paths.DataDirectory, moment: Moment, *, time_zone: str) -> None:
+def rebuild(
+    data: paths.DataDirectory,
+    moment: Moment,
+    *,
+    time_zone: str,
+    remote: FileSystem | None = None,
+) -> None:
     """Replaces the catalog by one of this moment; when this returns, it is on disk.
 
-    The files stay where they are and must exist. `time_zone` decides what a local day is. Raises
-    CatalogError or OSError; the catalog before stays in place then.
+    The files stay where they are and must exist; `remote` reads those that are URLs. `time_zone`
+    decides what a local day is. Raises CatalogError or OSError; the catalog before stays in place
+    then.
     """
     draft = data.catalog_draft
     _remove_draft(draft)
     try:
-        with duckdb.connect(draft, config=_OFFLINE) as connection:
+        with _connect(remote, draft) as connection:
             connection.begin()
             for view in _views(moment, time_zone):
                 _create(connection, view)
@@ -175,8 +182,8 @@ def _named(connection: duckdb.DuckDBPyConnection, catalog: Path) -> list[str]:
     return [name.replace("''", "'") for name in sorted(names)]
 
 
-def _connect(remote: FileSystem | None) -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect(config=_OFFLINE)
+def _connect(remote: FileSystem | None, file: Path | str = ":memory:") -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(file, config=_OFFLINE)
     if remote is not None:
         from autarco_ingest.remote_files import RemoteFiles
 

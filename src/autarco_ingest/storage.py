@@ -45,8 +45,8 @@ class Storage:
         self._forgotten = forgotten
         self._time_zone = settings.time_zone
         try:
-            store = table_store.open_store(settings.lake, directory, os.environ)
-            self._lake = Lake(store, settings.node)
+            self._store = table_store.open_store(settings.lake, directory, os.environ)
+            self._lake = Lake(self._store, settings.node)
             self._latest = Latest(directory)
             self._tail = Tail(
                 directory, grace_s=settings.superseded_grace_s, now_s=time.monotonic()
@@ -93,7 +93,12 @@ class Storage:
                 tail=tail,
                 latest=self._latest.file,
             )
-            catalog.rebuild(self._directory, moment, time_zone=self._time_zone)
+            catalog.rebuild(
+                self._directory,
+                moment,
+                time_zone=self._time_zone,
+                remote=self._store.file_system,
+            )
             self._tail.sweep(now_s=time.monotonic())
         except (LakeError, catalog.CatalogError, OSError, pa.ArrowException) as error:
             raise StorageError(str(error)) from error

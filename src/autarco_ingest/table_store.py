@@ -55,7 +55,7 @@ class Draft(msgspec.Struct, frozen=True):
     """A file to be written: its name below the table, and what writes its bytes."""
 
     name: str
-    write: Callable[[Sink], None]
+    write: Callable[[Sink], object]
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +71,7 @@ class TableStore(Protocol):
 
     @property
     def storage_options(self) -> dict[str, str] | None:
-        """What deltalake and Polars need to get there; holds secrets."""
+        """What deltalake needs to get there; holds secrets. Polars takes those with `aws_`."""
 
     @property
     def file_system(self) -> fs.FileSystem | None:
@@ -83,7 +83,7 @@ class TableStore(Protocol):
     def full_name(self, table: str, name: str) -> str:
         """Returns path or URL of a file, as the catalog names it."""
 
-    def write(self, table: str, name: str, write: Callable[[Sink], None]) -> Stored:
+    def write(self, table: str, name: str, write: Callable[[Sink], object]) -> Stored:
         """Writes one file, or replaces it, and returns when it is safe.
 
         When `write` raises, a part of the file may be there.
@@ -135,7 +135,7 @@ class LocalStore:
         """See TableStore."""
         return str(self._directory(table) / name)
 
-    def write(self, table: str, name: str, write: Callable[[Sink], None]) -> Stored:
+    def write(self, table: str, name: str, write: Callable[[Sink], object]) -> Stored:
         """See TableStore."""
         return self.write_all(table, [Draft(name, write)])[0]
 
@@ -302,7 +302,7 @@ class ObjectStore:
         """See TableStore."""
         return f"{self._location}/{table}/{name}"
 
-    def write(self, table: str, name: str, write: Callable[[Sink], None]) -> Stored:
+    def write(self, table: str, name: str, write: Callable[[Sink], object]) -> Stored:
         """See TableStore."""
         with self.file_system.open_output_stream(self._key(table, name)) as sink:
             write(sink)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from server_process import Wire, eventually
 from test_server import OFFSET, data_frame, rows
@@ -71,9 +71,9 @@ class Stick(threading.Thread):
 class Load:
     """Some sticks sending all the time."""
 
-    def __init__(self, port: int, sticks: int) -> None:
-        """Starts them."""
-        self._sticks = [Stick(number, port) for number in range(sticks)]
+    def __init__(self, port: int, sticks: int, first: int = 0) -> None:
+        """Starts them; `first` is the number of the first stick."""
+        self._sticks = [Stick(first + number, port) for number in range(sticks)]
         for stick in self._sticks:
             stick.start()
 
@@ -120,7 +120,11 @@ class Load:
 
         A frame that was sent and not acknowledged may be there, at most once.
         """
-        stored = {(row["logger_sn"], row["at"] - OFFSET): row["n"] for row in rows(data, STORED)}
+        return self.judge(rows(data, STORED))
+
+    def judge(self, counted: list[dict[str, Any]]) -> tuple[int, int]:
+        """The same for rows of logger_sn, at (seconds) and n of these sticks."""
+        stored = {(row["logger_sn"], row["at"] - OFFSET): row["n"] for row in counted}
         acknowledged = {
             (stick.logger_sn, number) for stick in self._sticks for number in stick.acknowledged
         }
@@ -134,9 +138,9 @@ class Load:
 
 
 @contextmanager
-def sending(port: int, *, sticks: int = 3) -> Iterator[Load]:
+def sending(port: int, *, sticks: int = 3, first: int = 0) -> Iterator[Load]:
     """Runs sticks for a while; they are ended in any case."""
-    load = Load(port, sticks)
+    load = Load(port, sticks, first)
     try:
         yield load
     finally:
