@@ -53,7 +53,10 @@ COLUMNS = [column.name for column in schema.READINGS.columns if column.name != "
 FLOATS = [c.name for c in schema.READINGS.columns if c.type == pa.float32()]
 
 
-def today() -> dict[str, Any]:
+MANY_ROWS = 1 << 30
+
+
+def before() -> dict[str, Any]:
     """Returns the settings before this study: a dictionary for everything, all statistics."""
     return {
         "compression": "zstd",
@@ -65,8 +68,8 @@ def today() -> dict[str, Any]:
 
 
 def chosen(**other: Any) -> dict[str, Any]:
-    """Returns the settings of `parquet_format`, but for `other`."""
-    return parquet_format.options(schema.READINGS, compacted=True) | other
+    """Returns the settings of `parquet_format` for a file of many rows, but for `other`."""
+    return parquet_format.options(schema.READINGS, MANY_ROWS, compacted=True) | other
 
 
 def _undictionaried(names: set[str]) -> list[str]:
@@ -88,27 +91,34 @@ class Variant:
     options: dict[str, Any]
     order: tuple[str, ...] = schema.READINGS.sort_columns
     whole_ms: bool = False
+    by_rows: bool = False
+    """Whether the number of rows decides, as in `parquet_format`."""
+
+    def of(self, rows: int) -> dict[str, Any]:
+        """Returns the options for a file of so many rows."""
+        if self.by_rows:
+            return parquet_format.options(schema.READINGS, rows, compacted=True)
+        return self.options
 
 
 VARIANTS = {
-    "before (dictionary, zstd-1, all statistics)": Variant(today()),
-    "before, in order of arrival": Variant(today(), order=("received_at",)),
-    "before, zstd-6": Variant(today() | {"compression_level": 6}),
+    "before (dictionary, zstd-1, all statistics)": Variant(before()),
+    "before, in order of arrival": Variant(before(), order=("received_at",)),
+    "before, zstd-6": Variant(before() | {"compression_level": 6}),
     "pyarrow's own (dictionary, snappy)": Variant(
         {"store_schema": False, "write_page_checksum": True}
     ),
-    "no dictionary, zstd-6": Variant(
-        today() | {"compression_level": 6, "use_dictionary": False}
-    ),
+    "no dictionary, zstd-6": Variant(before() | {"compression_level": 6, "use_dictionary": False}),
     "floats split into bytes, zstd-6": Variant(
-        today()
+        before()
         | {
             "compression_level": 6,
             "use_dictionary": _undictionaried(set(FLOATS)),
             "column_encoding": dict.fromkeys(FLOATS, "BYTE_STREAM_SPLIT"),
         }
     ),
-    "chosen": Variant(chosen()),
+    "chosen": Variant(chosen(), by_rows=True),
+    "chosen, dictionary also for few rows": Variant(chosen()),
     "chosen, zstd-1": Variant(chosen(compression_level=1)),
     "chosen, zstd-3": Variant(chosen(compression_level=3)),
     "chosen, zstd-9": Variant(chosen(compression_level=9)),
@@ -186,7 +196,7 @@ def _made_fleet(root: Path, options: argparse.Namespace) -> dict[str, Any]:
             table = _whole_ms(ordered[variant.order]) if variant.whole_ms else None
             path = costs[name].directory / f"{date}.parquet"
             started = time.process_time()
-            pq.write_table(table or ordered[variant.order], path, **variant.options)
+            pq.write_table(table or ordered[variant.order], path, **variant.of(day.num_rows))
             costs[name].cpu_us.append((time.process_time() - started) / day.num_rows * 1e6)
             costs[name].bytes += path.stat().st_size
     return {
@@ -238,15 +248,15 @@ def _flushed(options: argparse.Namespace) -> dict[str, Any]:
         _ordered(arrived.slice(at, size), schema.READINGS.sort_columns)
         for at in range(0, day.num_rows - size, day.num_rows // 40)
     ]
+    plan = parquet_format.options(schema.READINGS, size, compacted=False)
     kinds = {
-        "before": today(),
-        "flushed": parquet_format.options(schema.READINGS, compacted=False),
-        "flushed, zstd-3": parquet_format.options(schema.READINGS, compacted=False)
-        | {"compression_level": 3},
-        "flushed, all statistics": parquet_format.options(schema.READINGS, compacted=False)
-        | {"write_statistics": True},
-        "flushed, dictionaries for all": parquet_format.options(schema.READINGS, compacted=False)
-        | {"use_dictionary": True, "column_encoding": None},
+        "before": before(),
+        "chosen": plan,
+        "chosen, zstd-1": plan | {"compression_level": 1},
+        "chosen, zstd-6": plan | {"compression_level": 6},
+        "chosen, snappy": plan | {"compression": "snappy", "compression_level": None},
+        "chosen, all statistics": plan | {"write_statistics": True},
+        "chosen, with dictionaries": plan | {"use_dictionary": chosen()["use_dictionary"]},
     }
     cpu_us: dict[str, list[float]] = {name: [] for name in kinds}
     sizes = dict.fromkeys(kinds, 0)
@@ -271,9 +281,12 @@ def _captured(options: argparse.Namespace) -> dict[str, Any]:
     session = captures.session()
     copies = captures.as_fleet(session, options.copies)
     fresh = session.filter(pc.invert(session.column("repeat")))
+    dates = session.column("date")
+    last = pc.equal(dates, pc.max(dates))
     tables = {
-        "session": session,
-        "session_without_repeats": fresh,
+        "session": session.filter(last),
+        "session_without_repeats": fresh.filter(pc.equal(fresh.column("date"), pc.max(dates))),
+        "session_both_dates": session,
         "chosen_frames": captures.chosen(),
         "session_as_fleet": copies,
         "session_as_fleet_without_repeats": copies.filter(pc.invert(copies.column("repeat"))),
@@ -290,13 +303,11 @@ def _captured(options: argparse.Namespace) -> dict[str, Any]:
 def _per_date(table: pa.Table, variant: Variant) -> int:
     """Returns the bytes of one file per UTC date."""
     given = _whole_ms(table) if variant.whole_ms else table
-    return sum(
-        _size(
-            _ordered(given.filter(pc.equal(given.column("date"), date)), variant.order),
-            variant.options,
-        )
-        for date in pc.unique(table.column("date"))
-    )
+    total = 0
+    for date in pc.unique(table.column("date")):
+        rows = _ordered(given.filter(pc.equal(given.column("date"), date)), variant.order)
+        total += _size(rows, variant.of(rows.num_rows))
+    return total
 
 
 def _size(table: pa.Table, kind: dict[str, Any]) -> int:

@@ -233,7 +233,9 @@ class Fleet:
         energy = grown[:, -1]
         tomorrow = (ts + LOCAL_S) // 86_400 > (_midnight_s(date) // 86_400)
         today = np.where(tomorrow, 0, self.today_wh[:, None] + grown)
-        yesterday = np.where(tomorrow, (self.today_wh + energy)[:, None], self.yesterday_wh[:, None])
+        yesterday = np.where(
+            tomorrow, (self.today_wh + energy)[:, None], self.yesterday_wh[:, None]
+        )
         if date.day == 1:
             if self.month_wh.any():
                 self.last_month_wh = self.month_wh

@@ -28,8 +28,11 @@ one inverter three times the time, because all of the group is unpacked."""
 COMPACTED_LEVEL = 6
 """zstd. Level 9 is no smaller, level 3 takes 3 to 8 % more bytes; reading costs the same."""
 
-FLUSHED_LEVEL = 1
-"""A flushed file lives until its day is compacted; its size is mostly the footer's."""
+FLUSHED_LEVEL = 3
+"""A flushed file lives until its day is compacted: not worth the CPU of a higher level."""
+
+DICTIONARY_ROWS_MIN = 8_192
+"""With fewer rows a dictionary takes more bytes than it saves: 15 % more for one inverter's day."""
 
 PAGE_ROWS = ROW_GROUP_ROWS
 """One page per column and row group: pyarrow's 20,000 rows cost 4 % more, as each page is
@@ -52,9 +55,7 @@ SEARCHED_COLUMNS = frozenset({"ts", "at", "received_at", "inverter_sn", "logger_
 """Columns whose minimum and maximum let a reader skip row groups: nobody searches by a voltage."""
 
 
-def write(
-    rows: pa.Table, sink: Path | IO[bytes], table: schema.Table, *, compacted: bool
-) -> None:
+def write(rows: pa.Table, sink: Path | IO[bytes], table: schema.Table, *, compacted: bool) -> None:
     """Writes the rows of one date as one Parquet file, in the order given.
 
     `rows` has the columns of the table; `date` is left out, the file's directory says it.
@@ -62,18 +63,19 @@ def write(
     syncs `sink`. Raises pa.ArrowException or OSError.
     """
     stored = rows.drop_columns(["date"]) if "date" in rows.column_names else rows
-    pq.write_table(stored, sink, **options(table, compacted=compacted))
+    pq.write_table(stored, sink, **options(table, stored.num_rows, compacted=compacted))
 
 
-def options(table: schema.Table, *, compacted: bool) -> dict[str, Any]:
-    """Returns the arguments of `pq.write_table` for a data file of this table without `date`."""
+def options(table: schema.Table, rows: int, *, compacted: bool) -> dict[str, Any]:
+    """Returns the arguments of `pq.write_table` for a file of so many rows, without `date`."""
     names = [column.name for column in table.columns if column.name != "date"]
     apart = GROWING_COLUMNS | UNREPEATED_COLUMNS
+    repeated = [name for name in names if name not in apart]
     return {
         # Registers are coarse: tenths of a volt have few values, and f32 hides nothing from a
         # dictionary. BYTE_STREAM_SPLIT is larger for all but `received_at` and the powers, where
         # 2 % are not worth the readers that do not know it.
-        "use_dictionary": [name for name in names if name not in apart],
+        "use_dictionary": repeated if rows >= DICTIONARY_ROWS_MIN else False,
         "column_encoding": {
             name: "DELTA_BINARY_PACKED" for name in names if name in GROWING_COLUMNS
         },
