@@ -39,7 +39,7 @@ QUANTA = {
 
 
 def session() -> pa.Table:
-    """Returns the readings of the long session: one inverter, one afternoon, in order of arrival."""
+    """Returns the readings of the long session, in order of arrival: one inverter."""
     return _readings(FRAMES / "solis-session.jsonl", time_zone="Europe/London")
 
 
@@ -111,7 +111,7 @@ def _row(reading: dict[str, Any], at: dt.datetime) -> dict[str, Any]:
     row = {name: reading.get(name) for name in names}
     for name in ("ts", "inverter_clock"):
         if row[name] is not None:
-            row[name] = dt.datetime.fromisoformat(row[name])
+            row[name] = dt.datetime.fromisoformat(reading[name])
     return row | {"received_at": at, "source": SOURCE, "date": None}
 
 
@@ -185,8 +185,10 @@ def _copy(
 
 def _moved(rows: pa.Table, name: str, by_us: Any) -> pa.Array[Any]:
     column = rows.column(name).combine_chunks()
-    return pa.array(column.cast(pa.int64()).to_numpy() + by_us).cast(column.type)
+    moved: pa.Array[Any] = pa.array(column.cast(pa.int64()).to_numpy() + by_us).cast(column.type)
+    return moved
 
 
 def _plus(rows: pa.Table, name: str, by: int) -> pa.Array[Any]:
-    return pa.array(rows.column(name).to_numpy() + by)
+    sums: pa.Array[Any] = pa.array(rows.column(name).to_numpy() + by)
+    return sums
