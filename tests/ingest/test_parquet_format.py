@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import corpus
@@ -141,6 +141,7 @@ def fleet_day() -> pa.Table:
 class TestRoundTrip:
     @pytest.mark.parametrize("compacted", [True, False], ids=["compacted", "flushed"])
     @pytest.mark.parametrize("table", schema.TABLES, ids=lambda table: table.name)
+    @settings(max_examples=25, deadline=None)
     @given(data=st.data())
     def test_any_values_come_back_as_they_were(
         self, table: schema.Table, compacted: bool, data: st.DataObject
