@@ -16,6 +16,7 @@ Whatever interrupts this, the serial stays refused, and the same command goes on
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from datetime import UTC, datetime, timedelta
@@ -39,6 +40,8 @@ from autarco_ingest import (
     server,
 )
 from autarco_ingest.lake import LakeError
+from autarco_ingest.storage import StorageError
+from autarco_ingest.table_store import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,7 +140,7 @@ def count(settings: Settings, subject: Subject) -> dict[str, int]:
             for table in tables
             if (where := subject.rows(table.schema)) is not None
         }
-    except (LakeError, OSError, pa.ArrowException) as error:
+    except (LakeError, StoreError, OSError, pa.ArrowException) as error:
         raise ForgetError(str(error)) from error
 
 
@@ -155,7 +158,15 @@ def forget(settings: Settings, subject: Subject, say: Callable[[str], None]) -> 
         _purged(settings, data, revision)
         with maintenance.alone(data.maintenance_lock):
             return _erase(settings, data, subject, say)
-    except (LakeError, forgotten.ForgottenError, OSError, pa.ArrowException) as error:
+    except (
+        LakeError,
+        StorageError,
+        StoreError,
+        forgotten.ForgottenError,
+        registry.RegistryError,
+        OSError,
+        pa.ArrowException,
+    ) as error:
         raise ForgetError(str(error)) from error
 
 
@@ -242,19 +253,22 @@ def _purged(settings: Settings, data: paths.DataDirectory, revision: int) -> Non
     """Returns when a server has taken everything forgotten out of what it holds."""
 
     def is_done() -> bool:
-        return forgotten.applied(data) >= revision
+        return (forgotten.applied(data) or 0) >= revision
 
     deadline = time.monotonic() + SERVER_S
     while not is_done():
         if not check.is_held(data.lock):
-            server.serve_until(settings, is_done, SERVER_S)
-        elif time.monotonic() > deadline:
+            # One that starts at this very moment is waited for like any other.
+            with contextlib.suppress(server.AlreadyRunningError):
+                server.serve_until(settings, is_done, SERVER_S)
+        if is_done():
+            return
+        if time.monotonic() > deadline:
             raise ForgetError(
                 f"the server has not taken the list over in {SERVER_S:.0f} s; its /health says "
                 "why; the serial is refused, run the same command again"
             )
-        else:
-            time.sleep(POLL_S)
+        time.sleep(POLL_S)
 
 
 def _keep(proof: Proof, path: Path) -> None:

@@ -86,7 +86,7 @@ class Forgotten(msgspec.Struct, frozen=True, kw_only=True):
 
     def digest(self, kind: Kind, serial: str | int) -> bytes:
         """Returns the digest of a serial number; raises ForgottenError where it is none."""
-        return _digest(self.key, kind, _serial(kind, serial))
+        return _digest(self.key, kind, serial_text(kind, serial))
 
     def matches(self, kind: Kind, serial: str | int) -> bool:
         """Tells whether the serial number is on the list; raises ForgottenError for none."""
@@ -154,7 +154,7 @@ def add(data: paths.DataDirectory, kind: Kind, serial: str | int) -> int:
     One that stands there already is added no second time, and asks for a purge all the same.
     Raises ForgottenError or OSError.
     """
-    wanted = _serial(kind, serial)
+    wanted = serial_text(kind, serial)
     with _changing(data):
         listed = _read(data)
         # A new key while there are entries would make them meaningless.
@@ -172,7 +172,7 @@ def lift(data: paths.DataDirectory, kind: Kind, serial: str | int) -> bool:
     What was erased stays erased; from now on the server takes new frames. Raises ForgottenError
     or OSError.
     """
-    wanted = _serial(kind, serial)
+    wanted = serial_text(kind, serial)
     with _changing(data):
         listed = _read(data)
         if not listed.entries:
@@ -221,7 +221,7 @@ def _without(rows: pa.Table, name: str, is_forgotten: Callable[[Any], bool]) -> 
     return rows.filter(pc.invert(pc.is_in(column, value_set=pa.array(found, type=column.type))))
 
 
-def _serial(kind: Kind, serial: str | int) -> str:
+def serial_text(kind: Kind, serial: str | int) -> str:
     """Returns the text that is hashed: as the tables have it."""
     text = str(serial).strip(" \0")
     if kind == "logger":

@@ -30,20 +30,13 @@ from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Sc
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, Transaction
 
-from autarco_ingest import paths, schema
+from autarco_ingest import parquet_format, paths, schema
 from autarco_ingest.table_store import Draft
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from autarco_ingest.table_store import Sink, Stored, TableStore
-
-ROW_GROUP_ROWS = 122_880
-"""DuckDB's vector group; smaller row groups cost bytes (83 per row at 8 k, 61 at 123 k)."""
-
-PLAIN_ROWS = 50
-"""Fewer rows are neither compressed nor given dictionaries: that makes the file smaller (7.8 kB
-instead of 9.4 for 23 rows) and takes a third of the time, which counts when there are thousands."""
+    from autarco_ingest.table_store import Stored, TableStore
 
 COMMIT_ATTEMPTS = 5
 """deltalake itself retries a plain conflict 15 times; more rounds than this mean a broken table."""
@@ -411,32 +404,19 @@ def _write_files(
     store: TableStore, table: schema.Table, parts: dict[str, pa.Table]
 ) -> list[AddAction]:
     """Writes files, given by name, and returns when they are safe how the log is told of them."""
-    columns = {name: rows.drop_columns(["date"]) for name, rows in parts.items()}
-    drafts = [Draft(name, partial(_write_rows, rows)) for name, rows in columns.items()]
+    drafts = [
+        Draft(name, partial(parquet_format.write, rows, table=table, compacted=False))
+        for name, rows in parts.items()
+    ]
     return [
-        _add_action(stored, columns[stored.name]) for stored in store.write_all(table.name, drafts)
+        _add_action(stored, parts[stored.name]) for stored in store.write_all(table.name, drafts)
     ]
 
 
 def write_file(store: TableStore, table: schema.Table, name: str, rows: pa.Table) -> Stored:
-    """Writes one file of a table, whole days' rows as compaction leaves them."""
-    return store.write(table.name, name, partial(_write_rows, rows.drop_columns(["date"])))
-
-
-def _write_rows(rows: pa.Table, sink: Sink) -> None:
-    is_plain = rows.num_rows < PLAIN_ROWS
-    pq.write_table(
-        rows,
-        sink,
-        compression="none" if is_plain else "zstd",
-        compression_level=None if is_plain else 1,
-        use_dictionary=not is_plain,
-        row_group_size=ROW_GROUP_ROWS,
-        # The table's own schema says it all; a copy in each small file costs kilobytes.
-        store_schema=False,
-        # A flipped bit would otherwise be a wrong measurement; 6 bytes per page.
-        write_page_checksum=True,
-    )
+    """Writes one file as compaction leaves it."""
+    write = partial(parquet_format.write, rows, table=table, compacted=True)
+    return store.write(table.name, name, write)
 
 
 def _add_action(stored: Stored, rows: pa.Table) -> AddAction:

@@ -103,7 +103,7 @@ class LakeTable:
             bytes=stored.bytes,
             rows=rows.num_rows,
             modified_at=_moment(stored.modified_ms),
-            statistics=lake.statistics(rows.drop_columns(["date"])),
+            statistics=lake.statistics(rows),
         )
 
     def replace(self, old: Sequence[DataFile], new: Sequence[DataFile]) -> None:

@@ -33,6 +33,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+import msgspec
 import structlog
 import trio
 
@@ -47,6 +48,7 @@ from autarco_ingest import (
 from autarco_ingest.health import Part
 from autarco_ingest.paths import DataDirectory
 from autarco_ingest.reload import Reload
+from autarco_ingest.settings import MaintenanceSettings, TlsSettings
 from autarco_ingest.status import Status
 from autarco_ingest.storage import Storage, StorageError
 
@@ -89,6 +91,8 @@ CLOCK_PROBLEM_SECONDS = 3600.0
 
 KEY_CHECK_SECONDS = 3600.0
 """A new month's key is in use at most this late."""
+
+POLL_SECONDS = 0.1
 
 MICROSECONDS = 1_000_000
 
@@ -151,6 +155,35 @@ async def _run(settings: Settings, ready: trio.Event) -> None:
             sys.stdout.write(f"listening on {host}:{port}\n")
             sys.stdout.flush()
             ready.set()
+
+
+def serve_until(settings: Settings, is_done: Callable[[], bool], seconds_max: float) -> bool:
+    """Serves where nobody connects until `is_done`, asked in a thread; whether that came in time.
+
+    For commands that need a server to put the data directory in order while none is running.
+    Raises what `serve` raises, alone.
+    """
+    alone = msgspec.structs.replace(
+        settings,
+        listen="127.0.0.1:0",
+        http_listen="",
+        tls=TlsSettings(),
+        maintenance=MaintenanceSettings(every_s=0.0),
+    )
+
+    async def until() -> bool:
+        with trio.move_on_after(seconds_max) as limit:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(serve, alone)
+                while not await trio.to_thread.run_sync(is_done):
+                    await trio.sleep(POLL_SECONDS)
+                nursery.cancel_scope.cancel()
+        return not limit.cancelled_caught
+
+    try:
+        return trio.run(until, strict_exception_groups=False)
+    except ExceptionGroup as errors:
+        raise next(_leaves(errors)) from errors
 
 
 async def serve(
