@@ -14,7 +14,7 @@ import time
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -335,12 +335,15 @@ def _tell_deleted(outcome: Outcome) -> None:
 
 def _forget(parsed: argparse.Namespace) -> int:
     settings = _settings(parsed)
+    _needs_tables(settings)
     from autarco_ingest import forget, log
 
     log.configure(settings.log)
-    kind: Literal["logger", "inverter"] = "inverter" if parsed.logger is None else "logger"
     try:
-        subject = forget.Subject(kind, parsed.logger or parsed.inverter)
+        if parsed.logger is None:
+            subject = forget.Subject.of("inverter", parsed.inverter)
+        else:
+            subject = forget.Subject.of("logger", parsed.logger)
     except ValueError as error:
         raise UsageError(str(error)) from error
     try:
@@ -349,6 +352,8 @@ def _forget(parsed: argparse.Namespace) -> int:
             print("served again" if was_refused else "it was not refused")
             return DONE
         if not parsed.yes:
+            if not sys.stdin.isatty():
+                raise UsageError("erases for good; say --yes to do so without being asked")
             _ask_before_erasing(forget.count(settings, subject), subject.serial)
         proof = forget.forget(settings, subject, lambda step: print(step, file=sys.stderr))
     except forget.ForgetError as error:
@@ -358,8 +363,6 @@ def _forget(parsed: argparse.Namespace) -> int:
 
 
 def _ask_before_erasing(rows: dict[str, int], serial: str) -> None:
-    if not sys.stdin.isatty():
-        raise UsageError("erases for good; say --yes to do so without being asked")
     for table, count in rows.items():
         print(f"{table}: {count} rows", file=sys.stderr)
     if input("This cannot be undone. Type the serial number again to erase: ") != serial:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from autarco_ingest.lake_table import LakeTable
 
+TELLING_CHARACTERS = 6
+"""Shorter texts are in any file by chance. Real serial numbers have ten digits and more."""
+
 _SERIAL_COLUMNS = ("logger_sn", "inverter_sn")
 _RAW_COLUMN = "frame"
 
@@ -44,7 +47,7 @@ class Search(msgspec.Struct, kw_only=True):
 
 def logger_needle(logger_sn: int) -> Needle:
     """A logger is a number: in text, in the header of a V5 frame, twice in one of a V4 frame."""
-    text = rb"(?<!\d)%d(?!\d)" % logger_sn
+    text = _text(rb"(?<!\d)%d(?!\d)" % logger_sn, str(logger_sn))
     number = re.escape(logger_sn.to_bytes(4, "little"))
     v5 = rb"\xa5..\x10..." + number
     v4 = rb"\x68..." + number + number
@@ -54,7 +57,16 @@ def logger_needle(logger_sn: int) -> Needle:
 
 def inverter_needle(inverter_sn: str) -> Needle:
     """An inverter is a text, in frames as well."""
-    return Needle("inverter_sn", inverter_sn, re.compile(re.escape(inverter_sn.encode())))
+    pattern = _text(re.escape(inverter_sn.encode()), inverter_sn)
+    return Needle("inverter_sn", inverter_sn, re.compile(pattern))
+
+
+def _text(pattern: bytes, serial: str) -> bytes:
+    """Returns the pattern, or one that is never found when the text is too short to say anything.
+
+    Then only frames and the values of columns can tell.
+    """
+    return pattern if len(serial) >= TELLING_CHARACTERS else rb"(?!)"
 
 
 def search(root: Path, tables: Iterable[LakeTable], needle: Needle) -> Search:

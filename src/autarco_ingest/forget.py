@@ -17,12 +17,11 @@ Whatever interrupts this, the serial stays refused, and the same command goes on
 from __future__ import annotations
 
 import contextlib
-import re
 import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib import metadata
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 import pyarrow as pa
@@ -59,26 +58,21 @@ POLL_S = 0.2
 LEFT_BEHIND = timedelta(hours=1)
 """A file that no version names after an hour belongs to no commit that is still being made."""
 
-_INVERTER_SN = re.compile(r"[!-~]{1,32}")
-
 
 class ForgetError(Exception):
     """It could not be carried out to the end; the message is one sentence."""
 
 
 class Subject(msgspec.Struct, frozen=True):
-    """Whose rows are meant."""
+    """Whose rows are meant; `serial` as the tables have it."""
 
-    kind: Literal["logger", "inverter"]
+    kind: forgotten.Kind
     serial: str
 
-    def __post_init__(self) -> None:
-        """Raises ValueError for what cannot be a serial number."""
-        if self.kind == "logger":
-            if registry.parse(self.serial) != [int(self.serial)]:
-                raise ValueError(f"{self.serial!r} is not a logger serial number")
-        elif not _INVERTER_SN.fullmatch(self.serial):
-            raise ValueError(f"{self.serial!r} is not an inverter serial number")
+    @classmethod
+    def of(cls, kind: forgotten.Kind, text: str) -> Subject:
+        """Returns the subject that somebody names; raises ForgottenError for no serial number."""
+        return cls(kind, forgotten.serial_text(kind, text))
 
     def rows(self, table: schema.Table) -> pc.Expression | None:
         """Returns what is true of the subject's rows in a table; None where it can have none."""

@@ -19,7 +19,7 @@ from urllib.parse import unquote
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
-from deltalake.exceptions import CommitFailedError
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
 from autarco_ingest import lake, paths, schema
@@ -57,7 +57,12 @@ class LakeTable:
         self.name = table.name
         self._store = store
         with lake.reported(table):
-            self._delta = lake.open_delta(store, table.name)
+            try:
+                self._delta = lake.open_delta(store, table.name)
+            except TableNotFoundError as error:
+                raise lake.LakeError(
+                    f"no table at {store.uri(table.name)}: start `autarco-ingest serve` there once"
+                ) from error
 
     def refresh(self) -> list[DataFile]:
         """Returns the files of the newest version."""

@@ -55,7 +55,9 @@ SEARCHED_COLUMNS = frozenset({"ts", "at", "received_at", "inverter_sn", "logger_
 """Columns whose minimum and maximum let a reader skip row groups: nobody searches by a voltage."""
 
 
-def write(rows: pa.Table, sink: Path | IO[bytes] | pa.NativeFile, table: schema.Table, *, compacted: bool) -> None:
+def write(
+    rows: pa.Table, sink: Path | IO[bytes] | pa.NativeFile, table: schema.Table, *, compacted: bool
+) -> None:
     """Writes the rows of one date as one Parquet file, in the order given.
 
     `rows` has the columns of the table; `date` is left out, the file's directory says it.

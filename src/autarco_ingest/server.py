@@ -175,13 +175,14 @@ def serve_until(settings: Settings, is_done: Callable[[], bool], seconds_max: fl
         with trio.move_on_after(seconds_max) as limit:
             async with trio.open_nursery() as nursery:
                 await nursery.start(serve, alone)
-                while not await trio.to_thread.run_sync(is_done):
+                # What is waited for happens in files.
+                while not await trio.to_thread.run_sync(is_done):  # noqa: ASYNC110
                     await trio.sleep(POLL_SECONDS)
                 nursery.cancel_scope.cancel()
         return not limit.cancelled_caught
 
     try:
-        return trio.run(until, strict_exception_groups=False)
+        return trio.run(until)
     except ExceptionGroup as errors:
         raise next(_leaves(errors)) from errors
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import rows
 from autarco_ingest import catalog, maintenance, schema, settings
+from autarco_ingest.forgotten import Forgotten
 from autarco_ingest.paths import DataDirectory
 from autarco_ingest.storage import Storage
 
@@ -117,7 +118,7 @@ def test_a_reader_sees_whole_commits_only(tmp_path: Path) -> None:
     )
     directory = DataDirectory.at(chosen.data)
     directory.create()
-    committing = Committing(Storage(chosen, directory))
+    committing = Committing(Storage(chosen, directory, Forgotten()))
     compacting = subprocess.Popen(
         [sys.executable, "-c", COMPACTING],
         stdin=subprocess.PIPE,

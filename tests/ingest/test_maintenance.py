@@ -17,6 +17,7 @@ from deltalake import DeltaTable
 
 import rows
 from autarco_ingest import catalog, lake, lake_table, maintenance, paths, settings
+from autarco_ingest.forgotten import Forgotten
 from autarco_ingest.paths import DataDirectory
 from autarco_ingest.storage import Storage
 from test_compaction_race import Batch
@@ -38,7 +39,7 @@ class Place:
         self.settings = settings.load(overrides={"data": str(root), **chosen})
         self.data = DataDirectory.at(root)
         self.data.create()
-        self.storage = Storage(self.settings, self.data)
+        self.storage = Storage(self.settings, self.data, Forgotten())
         self.version = 0
 
     def commit(
@@ -383,6 +384,6 @@ class TestSweep:
         assert len(place.stored()) == 12
         # Who has had the table open all the time goes on, and so does who opens it.
         place.commit(rows.readings(sample(12)))
-        again = Storage(place.settings, place.data)
+        again = Storage(place.settings, place.data, Forgotten())
         assert again.committed_version() == 13
         assert len(place.stored()) == 13

@@ -99,7 +99,7 @@ def test_the_real_session_compacts_to_its_distinct_measurements(tmp_path: Path) 
     done = command(data, "compact")
     assert done.returncode == 0, done.stderr
     # Historic records reach back to the day before.
-    assert "readings 2021-03-11: 1 files, 15 rows, " in done.stdout
+    assert " -> 1 files, 15 rows, " in done.stdout
     assert " -> 1 files, 765 rows, " in done.stdout
     # The truth that stands in the recording's description: 319 measurements in 780 frames.
     answer = rows(data, "SELECT count(*) AS n, count(*) FILTER (repeat) AS repeats FROM readings")
@@ -124,7 +124,9 @@ def test_commands_by_hand(tmp_path: Path) -> None:
         server.stop()
     assert command(data, "check").returncode == 0
     assert OFFSET == 1_750_000_000, "the date above follows from it"
-    refused = command(tmp_path / "nowhere", "compact")
-    assert refused.returncode == 2
-    assert "is no data directory" in refused.stderr
-    assert len(refused.stderr.splitlines()) == 1
+    (tmp_path / "empty").mkdir()
+    for place, sentence in (("nowhere", "is no data directory"), ("empty", "no table at")):
+        refused = command(tmp_path / place, "compact")
+        assert refused.returncode == 2
+        assert sentence in refused.stderr
+        assert len(refused.stderr.splitlines()) == 1
