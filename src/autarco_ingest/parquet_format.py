@@ -4,8 +4,8 @@
 `pyarrow.parquet.write_table`. Types and values stay those of the schema; only their encoding is
 chosen here. Every choice was measured: `benchmarks/lake_encoding.py`, table in docs/data.md.
 
-Not here: which rows belong in a file, in which order (`schema.Table.sort_columns`; half the size
-comes from it), where the file lies and when it is on disk.
+Not here: which rows belong in a file, in which order (`schema.Table.sort_columns`: in any other
+order a file takes twice the bytes), where the file lies and when it is on disk.
 """
 
 from __future__ import annotations
@@ -22,21 +22,22 @@ if TYPE_CHECKING:
     from autarco_ingest import schema
 
 ROW_GROUP_ROWS = 122_880
-"""What DuckDB gives one thread. A group of 1 M rows saves 4 % of the bytes and costs a query for
-one inverter three times the time, because all of the group is unpacked."""
+"""What DuckDB gives one thread. A group of 1 M rows takes 4 % fewer bytes, but one inverter's day
+costs a query half as much CPU again, because all of a group is unpacked."""
 
 COMPACTED_LEVEL = 6
-"""zstd. Level 9 is no smaller, level 3 takes 3 to 8 % more bytes; reading costs the same."""
+"""zstd. Level 3 takes 2 to 3 % more bytes and a third less CPU, level 9 at most 5 % fewer bytes and
+a fifth more CPU. Queries cost the same."""
 
 FLUSHED_LEVEL = 3
 """A flushed file lives until its day is compacted: not worth the CPU of a higher level."""
 
 DICTIONARY_ROWS_MIN = 8_192
-"""With fewer rows a dictionary takes more bytes than it saves: 15 % more for one inverter's day."""
+"""With fewer rows dictionaries cost more than they save: 17 % more bytes for one inverter's day."""
 
 PAGE_ROWS = ROW_GROUP_ROWS
-"""One page per column and row group: pyarrow's 20,000 rows cost 4 % more, as each page is
-compressed alone."""
+"""One page per column and row group. Each page is compressed alone: with pyarrow's own 20,000 rows
+a file takes 6 to 8 % more bytes."""
 
 GROWING_COLUMNS = frozenset(
     {
@@ -46,12 +47,12 @@ GROWING_COLUMNS = frozenset(
     }
 )
 """Clocks and counters of one device, in its order: the difference to the row before is small and
-often the same. As differences they take a third of what a dictionary takes."""
+often the same. As differences they take a third of what they take in a dictionary."""
 
 UNREPEATED_COLUMNS = frozenset({"received_at", "frame"})
 """Hardly a value occurs twice, so a dictionary would hold all of them."""
 
-SEARCHED_COLUMNS = frozenset({"ts", "at", "received_at", "inverter_sn", "logger_sn", "date"})
+SEARCHED_COLUMNS = frozenset({"ts", "at", "received_at", "inverter_sn", "logger_sn"})
 """Columns whose minimum and maximum let a reader skip row groups: nobody searches by a voltage."""
 
 
@@ -75,8 +76,8 @@ def options(table: schema.Table, rows: int, *, compacted: bool) -> dict[str, Any
     repeated = [name for name in names if name not in apart]
     return {
         # Registers are coarse: tenths of a volt have few values, and f32 hides nothing from a
-        # dictionary. BYTE_STREAM_SPLIT is larger for all but `received_at` and the powers, where
-        # 2 % are not worth the readers that do not know it.
+        # dictionary. BYTE_STREAM_SPLIT makes floats larger; for `received_at` and the powers it
+        # would save 4 %, but Spark's vectorised reader had none until 2026 at least (SPARK-56894).
         "use_dictionary": repeated if rows >= DICTIONARY_ROWS_MIN else False,
         "column_encoding": {
             name: "DELTA_BINARY_PACKED" for name in names if name in GROWING_COLUMNS
