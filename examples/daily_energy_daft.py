@@ -3,8 +3,10 @@
     pip install daft deltalake
     python daily_energy_daft.py /var/lib/autarco/lake/readings
 
-takes a directory or an s3:// URL, with credentials from the usual AWS_* variables, and prints CSV. On one machine as it is; `daft.set_runner_ray(ADDRESS)` before the query spreads it over
-a Ray cluster. The energy is defined as in daily_energy_polars.py.
+takes a directory or an s3:// URL, with credentials from the usual AWS_* variables (a service
+without TLS needs an IOConfig), and prints CSV. On one machine as it is;
+`daft.set_runner_ray(ADDRESS)` before the query spreads it over a Ray cluster. The energy is defined
+as in daily_energy_polars.py.
 """
 
 from __future__ import annotations

@@ -82,6 +82,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """The fault is one of this machine or user, not of the file."""
     files: list[DataFile] = []
     committed: int = 0
+    other_version: str | None = None
+    """Set when the table has not the columns of this program's schema: which version it has."""
 
 
 class Reader:
@@ -199,6 +201,8 @@ def _table(question: OpenTable) -> Answer:
     import pyarrow as pa
     from deltalake import DeltaTable
 
+    from autarco_ingest.lake import other_version
+
     delta = DeltaTable(question.directory)
     added = pa.table(delta.get_add_actions(flatten=True)).to_pylist()
     return Answer(
@@ -207,6 +211,7 @@ def _table(question: OpenTable) -> Answer:
             for file in added
         ],
         committed=delta.transaction_version(question.node) or 0,
+        other_version=other_version(Path(question.directory).name, delta),
     )
 
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from deltalake.exceptions import DeltaError
 
-from autarco_ingest.check_tables import ORPHAN_S, TableReport
+from autarco_ingest.check_tables import ORPHAN_S, TableReport, version_finding
 from autarco_ingest.finding import Finding, attention
-from autarco_ingest.lake import one_line, open_delta
+from autarco_ingest.lake import one_line, open_delta, other_version
 
 if TYPE_CHECKING:
     from autarco_ingest.table_store import Stored, TableStore
@@ -28,6 +28,8 @@ def check(store: TableStore, table: str, node: str, *, now_s: float) -> tuple[Ta
     try:
         delta = open_delta(store, table)
         added = pa.table(delta.get_add_actions(flatten=True))
+        if other := other_version(table, delta):
+            report.findings.append(version_finding(store.uri(table), other))
         report.committed = delta.transaction_version(node) or 0
     except DeltaError as error:
         report.findings.append(

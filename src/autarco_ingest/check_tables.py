@@ -107,6 +107,11 @@ def check(
     )
     if not report.findings:
         report.findings += _checkpoint_findings(data, table)
+    if table.answer.other_version:
+        place = data.place(table.directory)
+        report.findings.append(version_finding(place, table.answer.other_version))
+        meter.advance(sum(file.bytes for file in table.files))
+        return report
     for file in table.files:
         damage = file_damage(data, table, file, reader)
         meter.advance(file.bytes)
@@ -114,6 +119,15 @@ def check(
             report.damaged.append(damage)
     report.findings += _left_behind(data, table, now_s=now_s)
     return report
+
+
+def version_finding(place: str, other_version: str) -> Finding:
+    """Returns what to do about a table whose files this program cannot judge."""
+    return attention(
+        place,
+        f"{other_version}; its files were not read",
+        "start a server, which brings older tables up to date, or update autarco-ingest",
+    )
 
 
 def file_damage(

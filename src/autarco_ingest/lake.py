@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -87,14 +87,17 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
 class Lake:
     """The three tables, written by one node. One caller at a time; every call may block on disk."""
 
-    def __init__(self, store: TableStore, node: str) -> None:
+    def __init__(self, store: TableStore, node: str, owner: int | None = None) -> None:
         """Opens the tables in `store`, creates missing ones and brings old ones up to date.
 
-        `node` names this writer in every table: two running servers must not share one name.
-        Raises LakeError.
+        `node` names this writer in every table: two servers must not share one name, or each
+        takes batches of the other for its own. Where servers of other machines can come, `owner`,
+        a random number of this data directory, tells them apart. Raises LakeError.
         """
         self._node = node
         self._tables = {table.name: _open(store, table, node) for table in schema.TABLES}
+        if owner is not None:
+            self._tables["readings"].claim(node, owner)
 
     def committed_version(self) -> int:
         """Returns the newest version of this node that all tables have; 0 before the first."""
@@ -156,6 +159,25 @@ class _OpenTable:
         with reported(self._table):
             return self._delta.transaction_version(node) or 0
 
+    def claim(self, node: str, owner: int) -> None:
+        """Makes the name ours for ever; raises LakeError when it is another's already."""
+        # As a transaction, because of two that claim at once the log lets one pass.
+        name = f"{node}.owner"
+        with reported(self._table):
+            for _ in range(COMMIT_ATTEMPTS):
+                found = self._delta.transaction_version(name)
+                if found is not None:
+                    break
+                with suppress(CommitFailedError):
+                    self._append([], name, owner)
+                self._delta.update_incremental()
+            self._sync_log()
+        if found != owner:
+            raise LakeError(
+                f"node name {node!r} belongs to another data directory of this lake: choose "
+                "another `node`"
+            )
+
     def files(self) -> list[str]:
         with reported(self._table):
             self._delta.update_incremental()
@@ -193,16 +215,7 @@ class _OpenTable:
         """Commits the files, or finds that a lost attempt did; returns whether this call did."""
         for attempt in range(1, COMMIT_ATTEMPTS + 1):
             try:
-                self._delta.create_write_transaction(
-                    [*actions],
-                    "append",
-                    self._delta.schema(),
-                    ["date"],
-                    commit_properties=CommitProperties(
-                        app_transactions=[Transaction(node, version)]
-                    ),
-                    post_commithook_properties=NOTHING_ELSE,
-                )
+                self._append(actions, node, version)
             except CommitFailedError:
                 if attempt == COMMIT_ATTEMPTS:
                     raise
@@ -213,6 +226,18 @@ class _OpenTable:
                 self._delta.update_incremental()
                 return True
         raise AssertionError("the last attempt returns or raises")
+
+    def _append(self, actions: list[AddAction], application: str, version: int) -> None:
+        self._delta.create_write_transaction(
+            [*actions],
+            "append",
+            self._delta.schema(),
+            ["date"],
+            commit_properties=CommitProperties(
+                app_transactions=[Transaction(application, version)]
+            ),
+            post_commithook_properties=NOTHING_ELSE,
+        )
 
     def _sync_log(self) -> None:
         # Entries of other nodes are forced to disk too: ours means nothing after a power cut when
@@ -299,6 +324,18 @@ def schema_version(delta: DeltaTable) -> int:
     if not said.isdecimal():
         raise DeltaError(f"{SCHEMA_VERSION_KEY} is {said!r}, not a number")
     return int(said)
+
+
+def other_version(table: str, delta: DeltaTable) -> str | None:
+    """Says in words which other version of the schema a table has; None when it has today's."""
+    version = schema_version(delta)
+    if version > schema.SCHEMA_VERSION:
+        return f"schema version {version}, newer than this program"
+    wanted = next(known for known in schema.TABLES if known.name == table)
+    there = {field.name for field in delta.schema().fields}
+    if {column.name for column in wanted.columns} <= there:
+        return None
+    return f"schema version {version or 1}, older than this program"
 
 
 def _check_columns(table: schema.Table, delta: DeltaTable) -> None:

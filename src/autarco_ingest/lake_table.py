@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     import pyarrow.compute as pc
+    from pyarrow.fs import FileSystem
 
     from autarco_ingest.table_store import TableStore
 
@@ -63,6 +64,11 @@ class LakeTable:
                 raise lake.LakeError(
                     f"no table at {store.uri(table.name)}: start `autarco-ingest serve` there once"
                 ) from error
+
+    @property
+    def file_system(self) -> FileSystem | None:
+        """What DuckDB needs to read the files, where they are not on this machine's disks."""
+        return self._store.file_system
 
     def refresh(self) -> list[DataFile]:
         """Returns the files of the newest version."""

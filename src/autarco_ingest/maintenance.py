@@ -18,6 +18,7 @@ import contextlib
 import fcntl
 import os
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -32,6 +33,7 @@ from autarco_ingest import (
     maintenance_plan,
     paths,
     schema,
+    set_aside,
     table_store,
 )
 from autarco_ingest.lake import LakeError
@@ -39,7 +41,6 @@ from autarco_ingest.lake_table import ConflictError, DataFile, LakeTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from autarco_ingest.settings import Settings
 
@@ -103,11 +104,12 @@ def run(
     try:
         with alone(data.maintenance_lock):
             tables = open_tables(settings, data)
-            return Outcome(
-                days=_compact(tables, settings, now, every_day, note) if compact else [],
-                expired=_retain(tables, settings, now) if retain else {},
-                deleted=_sweep(tables, settings, data, now),
-            )
+            before = _named_by(tables)
+            days = _compact(tables, settings, now, every_day, note) if compact else []
+            expired = _retain(tables, settings, now) if retain else {}
+            _renew_catalog(tables, settings, data, before)
+            deleted = _sweep(tables, settings, data, now)
+            return Outcome(days=days, expired=expired, deleted=deleted)
     except (
         LakeError,
         table_store.StoreError,
@@ -253,6 +255,40 @@ def _sweep(
         table.prune_log(now - max(LOG_KEPT, grace))
         deleted += len(due)
     return deleted
+
+
+def _named_by(tables: Sequence[LakeTable]) -> dict[str, list[str]]:
+    return {
+        table.name: [table.full_name(file.name) for file in table.refresh()] for table in tables
+    }
+
+
+def _renew_catalog(
+    tables: Sequence[LakeTable],
+    settings: Settings,
+    data: paths.DataDirectory,
+    before: dict[str, list[str]],
+) -> None:
+    """Lets the catalog name the new files where no server does so anyway within seconds.
+
+    Only if it named what the tables held `before`: otherwise a server ended between a commit and
+    its catalog, and the rows of the tail may be in the tables already.
+    """
+    named = catalog.files(data)
+    own = {name for name in named if Path(name).parent in (data.tail, data.latest.parent)}
+    if named - own != {name for names in before.values() for name in names}:
+        return
+    with contextlib.suppress(set_aside.SetAsideError), set_aside.locked(data):
+        after = _named_by(tables)
+        tails = [Path(name) for name in own if Path(name).parent == data.tail]
+        moment = catalog.Moment(
+            readings=after[schema.READINGS.name],
+            sessions=after[schema.SESSIONS.name],
+            quarantine=after[schema.QUARANTINE.name],
+            tail=tails[0] if tails else None,
+            latest=data.latest if str(data.latest) in own else None,
+        )
+        catalog.rebuild(data, moment, time_zone=settings.time_zone, remote=tables[0].file_system)
 
 
 @contextlib.contextmanager

@@ -73,6 +73,11 @@ class DataDirectory(msgspec.Struct, frozen=True):
         return self.root / "registry.txt"
 
     @property
+    def owner(self) -> Path:
+        """The number that tells this data directory from others that write the same lake."""
+        return self.root / "owner"
+
+    @property
     def refused(self) -> Path:
         """Which loggers the registry refused, for people and the portal."""
         return self.root / "refused.json"

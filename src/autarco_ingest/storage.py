@@ -12,13 +12,14 @@ Not here: when any of this happens (`server`).
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import structlog
 
-from autarco_ingest import _core, catalog, schema, table_store
+from autarco_ingest import _core, catalog, durable, paths, schema, table_store
 from autarco_ingest.lake import Commit, Lake, LakeError
 from autarco_ingest.latest import Latest, Tail
 
@@ -46,7 +47,9 @@ class Storage:
         self._time_zone = settings.time_zone
         try:
             self._store = table_store.open_store(settings.lake, directory, os.environ)
-            self._lake = Lake(self._store, settings.node)
+            # The lock of the data directory keeps servers from a lake inside it.
+            owner = _owner(directory) if directory.lake_location else None
+            self._lake = Lake(self._store, settings.node, owner)
             self._latest = Latest(directory)
             self._tail = Tail(
                 directory, grace_s=settings.superseded_grace_s, now_s=time.monotonic()
@@ -134,3 +137,17 @@ class Storage:
         if not self._forgotten.digests:
             return data
         return self._forgotten.without(table, schema.conform(table, data))
+
+
+def _owner(directory: DataDirectory) -> int:
+    """Returns the number of this data directory, made at its first start; raises OSError."""
+    if not directory.owner.exists():
+        draft = paths.draft(directory.owner)
+        draft.write_text(f"{secrets.randbits(62)}\n", encoding="ascii")
+        durable.replace(draft, directory.owner)
+    try:
+        return int(directory.owner.read_text(encoding="ascii"))
+    except ValueError as error:
+        raise StorageError(
+            f"{directory.owner} holds no number: restore it, or remove it and choose another `node`"
+        ) from error

@@ -380,14 +380,17 @@ def open_store(
     """Returns the place that the settings name; raises StoreError, or OSError."""
     if not settings.is_remote:
         return LocalStore(data.lake)
+    endpoint = settings.endpoint or environment.get("AWS_ENDPOINT_URL", "")
+    if endpoint.startswith("http://") and not settings.allow_http:
+        raise StoreError("AWS_ENDPOINT_URL: http, and lake.allow_http is not set")
     region = settings.region or environment.get("AWS_REGION")
     region = region or environment.get("AWS_DEFAULT_REGION")
-    if not region and not settings.endpoint:
+    if not region and not endpoint:
         raise StoreError("lake.region: Amazon needs one, and neither it nor AWS_REGION is set")
     try:
         return ObjectStore(
             settings.location,
-            endpoint=settings.endpoint or environment.get("AWS_ENDPOINT_URL", ""),
+            endpoint=endpoint.rstrip("/"),
             # Servers of one's own have no regions, but the signature has one.
             region=region or "us-east-1",
             credentials=_credentials(settings.credentials, environment),

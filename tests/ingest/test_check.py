@@ -24,6 +24,7 @@ from autarco_ingest.finding import Finding
 from autarco_ingest.lake import Lake
 from autarco_ingest.table_store import LocalStore
 from server_process import Wire, running
+from test_lake import make_version_1
 from test_server import count, data_frame
 
 if TYPE_CHECKING:
@@ -580,3 +581,18 @@ def readings_of_each_day(data: paths.DataDirectory) -> list[Any]:
         data, "SELECT count(inverter_sn) AS n, max(ts) FROM readings GROUP BY date ORDER BY date"
     )
     return list(result.column("n").to_pylist())
+
+
+def test_tables_of_an_older_version_are_no_damage(tmp_path: Path) -> None:
+    data = paths.DataDirectory.at(tmp_path / "data")
+    data.create()
+    data.lock.touch()
+    make_version_1(data.lake)
+
+    code, findings, _ = check(data, "--set-aside")
+
+    assert code == 1
+    assert [finding for finding in findings if finding.severity == "damage"] == []
+    (older,) = [finding for finding in findings if finding.place == "lake/sessions"]
+    assert older.seen.startswith("schema version 1, older than this program")
+    assert len(list((data.lake / "sessions").glob("*/*.parquet"))) == 2

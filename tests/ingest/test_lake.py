@@ -634,6 +634,40 @@ def make_version_1(root: Path) -> None:
     assert delta.metadata().configuration == {}
 
 
+class TestOwner:
+    """Where other machines can write, a name that is given twice must not swallow batches."""
+
+    def test_the_same_directory_comes_again(self, tmp_path: Path) -> None:
+        for _ in range(2):
+            target = Lake(LocalStore(tmp_path), "n1", owner=1 << 61)
+
+        assert target.committed_version() == 0
+        assert DeltaTable(tmp_path / "readings").version() == 1
+
+    @pytest.mark.parametrize("other", [3, 5])
+    def test_a_name_of_another_directory_is_refused(self, tmp_path: Path, other: int) -> None:
+        Lake(LocalStore(tmp_path), "n1", owner=4)
+
+        with pytest.raises(LakeError, match=r"^node name 'n1' belongs to another data directory"):
+            Lake(LocalStore(tmp_path), "n1", owner=other)
+        Lake(LocalStore(tmp_path), "n2", owner=other)
+
+    def test_of_two_that_claim_at_once_one_gets_the_name(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        Lake(LocalStore(tmp_path), "n0")
+        real = DeltaTable.create_write_transaction
+
+        def overtaken(self: DeltaTable, *arguments: Any, **options: Any) -> None:
+            monkeypatch.setattr(DeltaTable, "create_write_transaction", real)
+            Lake(LocalStore(tmp_path), "n1", owner=3)
+            real(self, *arguments, **options)
+
+        monkeypatch.setattr(DeltaTable, "create_write_transaction", overtaken)
+        with pytest.raises(LakeError, match="another data directory"):
+            Lake(LocalStore(tmp_path), "n1", owner=4)
+
+
 class TestOpen:
     def test_a_table_with_other_columns_is_refused_with_their_names(self, tmp_path: Path) -> None:
         Lake(LocalStore(tmp_path), "n1")

@@ -130,6 +130,12 @@ class TestRemote:
 
         assert remote(tmp_path, amazon, KEYS | {"AWS_REGION": "eu-west-1"}).storage_options
 
+    def test_http_is_never_used_unasked(self, tmp_path: Path) -> None:
+        settings = LakeSettings(location="s3://solar/lake")
+
+        with pytest.raises(StoreError, match=r"lake\.allow_http"):
+            remote(tmp_path, settings, KEYS | {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"})
+
     def test_no_text_of_a_store_shows_keys(self, tmp_path: Path) -> None:
         store = remote(tmp_path, REMOTE, KEYS)
 

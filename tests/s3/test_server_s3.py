@@ -111,7 +111,6 @@ def test_a_server_killed_around_its_log_entry_stores_each_frame_once(
                 raise OSError("the server is gone, its request goes nowhere")
 
     try:
-        # The entries that make and describe the tables are through.
         setattr(proxy, moment, kill)
         acknowledged = 0
         try:
@@ -123,9 +122,8 @@ def test_a_server_killed_around_its_log_entry_stores_each_frame_once(
             pass
     finally:
         server.kill()
-    assert killed
-    entries = [version for version in (1, 2) if f"{version:020d}".encode() in killed[0]]
-    assert entries == [1]
+    # Entry 0 makes the table, 1 claims the node's name, 2 is the first batch.
+    assert [request.rpartition(b"/")[2] for request in killed] == [b"00000000000000000002.json"]
     assert place.store.names("readings")
     assert place.table().num_rows == 0 if moment == "before" else place.table().num_rows > 0
 
@@ -161,6 +159,19 @@ def test_acknowledgements_go_on_while_the_service_hangs(
         assert slowest_s < 1.0
         eventually("all rows are stored", lambda: place.table().num_rows == number, seconds=30)
         assert server.stop() == 0
+
+
+def test_a_second_data_directory_cannot_take_a_nodes_name(
+    place: Place, data: Path, tmp_path: Path, log: Path
+) -> None:
+    for _ in range(2):
+        with running(data, KEYS, log=log, **place.settings) as server:
+            assert server.stop() == 0
+
+    answer = ingest("serve", tmp_path / "second", place, "--listen", "127.0.0.1:0")
+
+    assert answer.returncode == 2
+    assert "node name 'node' belongs to another data directory" in answer.stderr
 
 
 def test_sql_and_check_work_on_a_lake_on_object_storage(
