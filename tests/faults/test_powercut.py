@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STICKS = 3
-SECONDS = 5.0
+SECONDS = 9.0
 IMAGES = int(os.environ.get("FAULT_POWERCUTS", "40"))
 FIRST_SEED = int(os.environ.get("FAULT_POWERCUT_SEED", "1"))
 ANSWER_BYTES = 23
@@ -56,15 +56,27 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
     root = directory / "data"
     root.mkdir()
     library = recording_disk.build(directory)
-    # Checkpoints of the tables' logs are what a longer run would bring.
+    # Checkpoints of the tables' logs, and the end of the entries they replace, are what a longer
+    # run would bring.
     (directory / "sitecustomize.py").write_text(
-        "from autarco_ingest import lake\nlake.ENTRIES_PER_CHECKPOINT = 4\n"
+        "from datetime import timedelta\n"
+        "from autarco_ingest import lake, maintenance\n"
+        "lake.ENTRIES_PER_CHECKPOINT = 4\n"
+        "maintenance.LOG_KEPT = timedelta(seconds=0)\n"
     )
     environment = {
         **recording_disk.environment(library, root, directory / "record"),
         "PYTHONPATH": str(directory),
     }
-    options = {"flush_seconds": "0.2", "segment_bytes": str(64 * 1024), "tail_seconds": "0.5"}
+    options = {
+        "flush_seconds": "0.2",
+        "segment_bytes": str(64 * 1024),
+        "tail_seconds": "0.5",
+        # Compaction, and the end of what it replaces, beside the server and recorded with it.
+        "maintenance__every_s": "0.2",
+        "maintenance__small_files_max": "2",
+        "maintenance__retired_grace_s": "0.5",
+    }
     sent = [0] * STICKS
     with (
         running(root, environment, log=directory / "log", **options) as process,
@@ -127,11 +139,15 @@ def test_the_recording_is_worth_cutting(recording: Recording) -> None:
         ".json",
         ".checkpoint.parquet",
         "part-",
+        "compact-",
         "catalog",
         "tail/",
         "latest/",
     ):
         assert part in names, part
+    gone = "".join(event.path for event in recording.events if event.operation is Operation.UNLINK)
+    for part in ("journal/", "tail/", "part-", "compact-", "_delta_log/0"):
+        assert part in gone, f"nothing was deleted of {part}"
 
 
 def test_acknowledged_frames_survive_a_power_cut_at_any_instant(
