@@ -212,8 +212,7 @@ def _add(
 
 
 def _flushes(day: pa.Table) -> Iterator[pa.Table]:
-    """Cuts a day by the time of arrival, as the server flushes it; late records come the day
-    after, so the last part has them."""
+    """Cuts a day by the time of arrival, as flushes do; what came the day after is in the last."""
     midnight_us = int(dt.datetime.combine(FIRST_DAY, dt.time(), dt.UTC).timestamp() * 1e6)
     received_us = day.column("received_at").cast(pa.int64()).to_numpy()
     last = 86_400 // FLUSH_S - 1
@@ -320,12 +319,13 @@ def _peak_bytes() -> int:
 
 
 def _markdown(numbers: dict[str, Any]) -> str:
+    """Returns rows of: cold, warm and CPU ms; the same day compacted and flushed; peak MiB."""
     lines = []
     for name, found in numbers["queries"]["asked"].items():
         day = [numbers["one_day"][kind]["asked"][name] for kind in ("compacted", "flushed")]
         cells = [
-            *(f"{_ms(found, key)}" for key in ("cold_s", "warm_s")),
-            *(_ms(kind, "warm_s") for kind in day),
+            *(_ms(found, key) for key in ("cold_s", "warm_s", "warm_cpu_s")),
+            *(_ms(kind, key) for kind in day for key in ("warm_s", "warm_cpu_s")),
             f"{found['peak_rss_mib']}",
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |\n")

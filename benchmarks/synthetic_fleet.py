@@ -8,13 +8,15 @@ What counts for compression is as in the captures: whole seconds in `ts`, an inv
 lags up to 50 s, microseconds in `received_at`, power in steps of 10 W, volts and amperes in tenths,
 counters in steps of 0.1 and 1 kWh. At night a third of the sticks is silent, half goes on sending
 the registers of dusk with their old clock, the rest sends zeros. Few samples repeat the one before;
-few come hours late, after an outage. `python benchmarks/synthetic_fleet.py` compares its columns
-with those of the captured session.
+few come hours late, after an outage. `python benchmarks/synthetic_fleet.py` shows how each column
+moves from sample to sample, beside the captured session (there fresh samples are a minute apart,
+on one cloudy afternoon; here five minutes).
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -334,6 +336,45 @@ class Fleet:
         )
 
 
+def main() -> int:
+    """Compares the columns of a made afternoon with those of the captured one."""
+    import captures
+
+    captured = captures.session().sort_by([("inverter_sn", "ascending"), ("ts", "ascending")])
+    (_, day), *_ = Fleet(300).days(1)
+    hour = day.column("ts").cast(pa.int64()).to_numpy() // 3_600_000_000 % 24
+    sensor = day.column("sensor_type").to_numpy()
+    new = ~day.column("repeat").to_numpy()
+    made = day.filter(pa.array((sensor == 0x0507) & new & (hour >= 12) & (hour < 18)))
+    fresh = captured.filter(pc.invert(captured.column("repeat")))
+    sys.stdout.write(f"{'column':22} {'unchanged':>21} {'median move':>23} {'zero':>19}\n")
+    for field in made.schema:
+        numeric = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
+        if numeric or pa.types.is_timestamp(field.type):
+            pairs = zip(_moves(made, field.name), _moves(fresh, field.name), strict=True)
+            cells = "   ".join(f"{ours:10.3g} {real:10.3g}" for ours, real in pairs)
+            sys.stdout.write(f"{field.name:22} {cells}\n")
+    sys.stdout.write("each pair: made, captured; nan where a column is absent; times in seconds\n")
+    return 0
+
+
+def _moves(rows: pa.Table, name: str) -> tuple[float, float, float]:
+    """Returns the share of unchanged neighbours, the median move of the others, and of zeros."""
+    column = rows.column(name)
+    unit = 1e6 if pa.types.is_timestamp(column.type) else 1
+    if unit > 1:
+        column = column.cast(pa.int64())
+    values = column.cast(pa.float64()).to_numpy() / unit
+    serials = rows.column("inverter_sn").to_numpy()
+    moves = np.abs(np.diff(values))[serials[1:] == serials[:-1]]
+    moves = moves[~np.isnan(moves)]
+    moved = moves[moves > 1e-9]
+    if not len(moves):
+        return np.nan, np.nan, np.nan
+    unchanged = 1 - len(moved) / len(moves)
+    return unchanged, float(np.median(moved)) if len(moved) else 0.0, float(np.mean(values == 0))
+
+
 _ONLY_NEW = (
     *("ac_apparent_power", "power_factor", "dc_power", "dc_bus_voltage", "energy_year_wh"),
     *("energy_last_year_wh", "fault_vendor", "power_limit_pct", "inverter_clock"),
@@ -383,3 +424,7 @@ def _light(
     incidence = incidence + np.cos(elevation) * np.sin(tilt) * np.cos(azimuth - facing)
     light = np.maximum(0, beam * incidence) + diffuse * (1 + np.cos(tilt)) / 2
     return np.where(elevation > 0, light, 0.0)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

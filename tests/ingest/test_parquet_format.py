@@ -272,11 +272,11 @@ class TestSize:
         assert day.num_rows == 765
         assert len(encoded(schema.READINGS, day)) / day.num_rows < 26
 
-    def test_a_day_of_a_small_fleet_takes_less_than_45_bytes_per_reading(
+    def test_a_day_of_a_small_fleet_takes_less_than_30_bytes_per_reading(
         self, fleet_day: pa.Table
     ) -> None:
         assert fleet_day.num_rows > 2_000
-        assert len(encoded(schema.READINGS, fleet_day)) / fleet_day.num_rows < 45
+        assert len(encoded(schema.READINGS, fleet_day)) / fleet_day.num_rows < 30
 
     def test_it_is_smaller_than_what_pyarrow_writes_by_itself(self, fleet_day: pa.Table) -> None:
         sink = io.BytesIO()
