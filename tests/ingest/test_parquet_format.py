@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -232,7 +233,9 @@ class TestReaders:
         by_rust = pa.table(query.execute("SELECT * FROM readings").read_all())
 
         assert table.to_pyarrow_table().to_pylist() == wanted.to_pylist()
-        assert by_rust.cast(wanted.schema).to_pylist() == wanted.to_pylist()
+        # A query without ORDER BY, read in parallel, promises no order.
+        by_rust = by_rust.cast(wanted.schema)
+        assert Counter(map(repr, by_rust.to_pylist())) == Counter(map(repr, wanted.to_pylist()))
 
 
 class TestProtection:
