@@ -144,7 +144,7 @@ def forget(settings: Settings, subject: Subject, say: Callable[[str], None]) -> 
     Raises ForgetError when a step fails; the subject is refused all the same.
     """
     data = paths.DataDirectory.at(settings.data, settings.lake.location)
-    if not data.lake.is_dir() and not data.journal.is_dir():
+    if not data.journal.is_dir() and (data.is_lake_remote or not data.lake.is_dir()):
         raise ForgetError(f"{data.root} is no data directory: it has neither journal nor tables")
     try:
         revision = forgotten.add(data, subject.kind, subject.serial)

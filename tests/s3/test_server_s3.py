@@ -14,6 +14,7 @@ import pytest
 from load import sending
 from s3_server import KEYS
 
+from autarco_ingest import paths
 from autarco_ingest.lake import open_delta
 from server_process import ServerProcess, Wire, eventually, running
 from test_server import data_frame
@@ -59,11 +60,18 @@ def ingest(
 def test_two_nodes_write_one_lake_while_one_is_killed_again_and_again(
     place: Place, proxy: Proxy, tmp_path: Path
 ) -> None:
-    """Each kill comes in the middle of a commit: around the n-th write since the start."""
+    """Each kill comes in the middle of a commit: around the n-th write since the start.
+
+    Both nodes compact all the time, so the writes are of batches, compacted days and checkpoints.
+    """
     dice = random.Random(4)
 
     def start(node: str, port: int) -> ServerProcess:
-        settings = place.through(port).settings | {"flush_seconds": "0.15"}
+        settings = place.through(port).settings | {
+            "flush_seconds": "0.15",
+            "maintenance__every_s": "0.5",
+            "maintenance__small_files_max": "3",
+        }
         return ServerProcess(
             tmp_path / node, KEYS, log=tmp_path / f"{node}.log", node=node, **settings
         )
@@ -105,6 +113,7 @@ def test_two_nodes_write_one_lake_while_one_is_killed_again_and_again(
     assert first.judge(of_sticks(rows, 0)) == (0, 0)
     assert second.judge(of_sticks(rows, 100)) == (0, 0)
     assert len(rows) >= first.acknowledged + second.acknowledged > 200
+    assert any(paths.is_compacted(file.name) for file in place.store.names("readings"))
     entries = open_delta(place.store, "readings").version()
     print(f"{KILLS} kills, {len(rows)} rows, {entries} log entries, lost 0, doubled 0")
 
