@@ -241,11 +241,15 @@ class LakeTable:
 def _selected(
     source: pa.NativeFile, file: DataFile, wanted: pa.Schema, where: pc.Expression | None
 ) -> pa.Table:
-    # One footer is read twice, from memory the second time.
-    there = set(pq.read_schema(source).names)
-    source.seek(0)
-    names = [name for name in wanted.names if name in there]
-    rows = pq.read_table(source, columns=names, filters=where, partitioning=None)
+    with pq.ParquetFile(source) as parquet:
+        there = set(parquet.schema_arrow.names)
+        names = [name for name in wanted.names if name in there]
+        if where is None:
+            rows = parquet.read(columns=names)
+        else:
+            # Skips row groups by their limits; a query of its own for each file, so only then.
+            source.seek(0)
+            rows = pq.read_table(source, columns=names, filters=where, partitioning=None)
     arrays = [
         rows.column(field.name).cast(field.type)
         if field.name in there

@@ -174,12 +174,21 @@ def _rewritten(
     midnight = datetime.combine(date.fromisoformat(day), datetime.min.time(), UTC)
     eve = (midnight - timedelta(days=1)).date().isoformat()
     earlier = [file for file in files if file.date == eve]
-    serials = table.read(old, columns=["inverter_sn"]).column("inverter_sn")
-    for first, last in compaction.serial_ranges(serials, ROWS_MAX):
-        within = (pc.field("inverter_sn") >= first) & (pc.field("inverter_sn") <= last)
-        recent = within & (pc.field("ts") >= pa.scalar(midnight - REPEAT_WINDOW, schema.INSTANT))
-        before = compaction.newest_per_inverter(table.read(earlier, where=recent))
+    recent = pc.field("ts") >= pa.scalar(midnight - REPEAT_WINDOW, schema.INSTANT)
+    for within in _portions(table, old):
+        eve_of_these = recent if within is None else recent & within
+        before = compaction.newest_per_inverter(table.read(earlier, where=eve_of_these))
         yield compaction.compact_readings(table.read(old, where=within), before)
+
+
+def _portions(table: LakeTable, files: Sequence[DataFile]) -> Iterator[pc.Expression | None]:
+    """Yields what selects whole inverters whose rows fit into memory; None selects all."""
+    if sum(file.rows for file in files) <= ROWS_MAX:
+        yield None
+        return
+    serials = table.read(files, columns=["inverter_sn"]).column("inverter_sn")
+    for first, last in compaction.serial_ranges(serials, ROWS_MAX):
+        yield (pc.field("inverter_sn") >= first) & (pc.field("inverter_sn") <= last)
 
 
 def _compact(
