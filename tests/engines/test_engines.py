@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 import rows
-from autarco_ingest import catalog, paths, schema
+from autarco_ingest import catalog, maintenance, paths, schema
 from autarco_ingest.lake import Lake
+from autarco_ingest.lake_table import LakeTable
 from autarco_ingest.table_store import LocalStore
 
 if TYPE_CHECKING:
@@ -34,7 +35,10 @@ FROM readings GROUP BY ALL ORDER BY ALL
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> paths.DataDirectory:
-    """Two nodes, several batches and days, samples without a counter, a day without any."""
+    """Two nodes, several batches and days, samples without a counter, a day without any.
+
+    One day is compacted, with samples that came later, behind a checkpoint.
+    """
     data = paths.DataDirectory.at(tmp_path_factory.mktemp("engines"))
     data.create()
     store = LocalStore(data.lake)
@@ -43,6 +47,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> paths.DataDirectory:
         for number, lake in enumerate(lakes):
             batch = (_batch(version * 2 + number), rows.sessions({}), NO_QUARANTINE)
             lake.commit(version, *batch)
+        if version == 2:
+            table = LakeTable(store, schema.READINGS)
+            maintenance.rewrite_day(table, rows.NOON.date().isoformat())
+            table.checkpoint()
     files = lakes[0].files("readings")
     moment = catalog.Moment(readings=files, sessions=[], quarantine=[])
     catalog.rebuild(data, moment, time_zone="UTC")
