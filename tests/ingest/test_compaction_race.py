@@ -45,7 +45,7 @@ while not sys.stdin.closed:
     outcome = maintenance.run(chosen, datetime.now(UTC))
     rounds, days = rounds + 1, days + len(outcome.days)
     print(rounds, days, outcome.deleted, flush=True)
-    time.sleep(0.01)
+    time.sleep(0.05)
 """
 
 
@@ -97,6 +97,8 @@ class Committing(threading.Thread):
                 self.shown = version * ROWS_PER_BATCH
                 self._storage.commit(Batch(version, batch))  # type: ignore[arg-type]
                 self._storage.show([])
+                # On two cores the reader has to come to something as well.
+                self._ended.wait(0.05)
             except BaseException as error:
                 self.failure = error
                 raise
