@@ -36,6 +36,7 @@ from deltalake.transaction import AddAction
 
 import record
 from autarco_ingest import catalog, lake, parquet_format, paths, schema
+from autarco_ingest.table_store import LocalStore
 from synthetic_fleet import FIRST_DAY, Fleet
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def _new_directory(root: Path) -> paths.DataDirectory:
     shutil.rmtree(root, ignore_errors=True)
     data = paths.DataDirectory.at(root)
     data.create()
-    lake.Lake(data.lake, "benchmark")
+    lake.Lake(LocalStore(data.lake), "benchmark")
     return data
 
 
@@ -234,7 +235,7 @@ def _catalog(data: paths.DataDirectory, newest: pa.Table) -> float:
     """Makes the catalog and returns the seconds that took."""
     pq.write_table(newest, data.latest, compression="zstd", store_schema=False)
     started = time.perf_counter()
-    files = lake.Lake(data.lake, "benchmark").files("readings")
+    files = lake.Lake(LocalStore(data.lake), "benchmark").files("readings")
     moment = catalog.Moment(readings=files, sessions=[], quarantine=[], latest=data.latest)
     catalog.rebuild(data, moment, time_zone=TIME_ZONE)
     return time.perf_counter() - started

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+import msgspec
+import pyarrow as pa
 import pytest
 
 import rows
@@ -21,8 +23,6 @@ from autarco_ingest.table_store import LocalStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import pyarrow as pa
 
 ZONE = "Europe/Amsterdam"
 NO_SESSIONS = schema.empty(schema.SESSIONS)
@@ -162,6 +162,43 @@ class TestViews:
         site.show([rows.samples(1)])
 
         assert site.one("SELECT count(*) FROM readings") == 3
+
+    def test_files_of_several_schema_versions_are_one_view(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        site.commit(rows.samples(2), rows.sessions({"claimed": True}))
+        (marked,) = map(Path, site.lake.files("readings"))
+        version = schema.SCHEMA_VERSION
+        unmarked = marked.with_name(marked.name.replace(f".v{version}", ""))
+        unmarked.hardlink_to(marked)
+        wind = schema.Column(
+            name="wind_speed", type=pa.float32(), description="Wind.", since=version + 1
+        )
+        extended = msgspec.structs.replace(
+            schema.READINGS, columns=(wind, *schema.READINGS.columns)
+        )
+        monkeypatch.setattr(schema, "READINGS", extended)
+        monkeypatch.setattr(schema, "TABLES", (extended, schema.SESSIONS, schema.QUARANTINE))
+        monkeypatch.setattr(schema, "SCHEMA_VERSION", version + 1)
+        newer = Site(site.data.root)
+        newer.version = 1
+        newer.commit(rows.readings(rows.reading(ts=rows.NOON + timedelta(days=1), wind_speed=5.0)))
+        moment = catalog.Moment(
+            readings=[str(unmarked), *newer.lake.files("readings")],
+            sessions=newer.lake.files("sessions"),
+            quarantine=[],
+        )
+
+        catalog.rebuild(site.data, moment, time_zone=ZONE)
+
+        asked = "SELECT date, wind_speed, count(*) AS n FROM readings GROUP BY ALL ORDER BY ALL"
+        assert site.ask(asked) == [
+            {"date": date(2026, 6, 15), "wind_speed": None, "n": 4},
+            {"date": date(2026, 6, 16), "wind_speed": 5.0, "n": 1},
+        ]
+        assert site.one("SELECT claimed FROM sessions") is True
+        (plan,) = site.ask("EXPLAIN ANALYZE SELECT * FROM readings WHERE date = '2026-06-16'")
+        assert "Total Files Read: 1" in plan["explain_value"]
 
     def test_a_thousand_files_are_one_view(self, site: Site) -> None:
         site.commit(rows.samples(1))
