@@ -53,7 +53,7 @@ EVERYTHING = "all of daily_energy"
 
 OWN_QUERIES = {
     EVERYTHING: """
-        SELECT count(*), sum(energy_kwh), count(*) FILTER (counter = 'total'), max(ac_power_max),
+        SELECT count(*), sum(energy_kwh), count(*) FILTER (method = 'total'), sum(n_resets), max(ac_power_max),
                sum(readings), min(first_at), max(last_at)
         FROM daily_energy
     """,

@@ -81,7 +81,7 @@ class TestViews:
 
         sql = "SELECT inverter_sn, date, max(energy_today_wh) FROM readings GROUP BY ALL"
         assert site.ask(sql) == []
-        for view in ("readings", "latest", "sessions", "quarantine", "daily_energy"):
+        for view in catalog.VIEWS:
             assert site.ask(f"FROM {view}") == []
 
     @pytest.mark.parametrize("state", ["empty", "table", "tail", "both"])
@@ -149,7 +149,7 @@ class TestViews:
         columns = site.ask(
             "SELECT table_name, column_name, comment FROM duckdb_columns() WHERE NOT internal"
         )
-        assert len(views) == 5
+        assert len(views) == len(catalog.VIEWS)
         assert all(row["comment"] for row in views + columns)
         comments = {(row["table_name"], row["column_name"]): row["comment"] for row in columns}
         assert comments["readings", "dc_power"] == (
@@ -395,7 +395,7 @@ class TestQuery:
         site.commit(rows.samples(2))
         site.show()
 
-        assert site.ask("SHOW TABLES")[0] == {"name": "daily_energy"}
+        assert site.ask("SHOW TABLES")[0] == {"name": "comms_gaps"}
         assert site.ask("DESCRIBE readings")[0]["column_name"] == "ts"
         assert site.ask("SUMMARIZE SELECT logger_sn FROM readings")[0]["count"] == 2
         assert site.ask("PIVOT readings ON inverter_sn USING count(*) GROUP BY date") == [
@@ -460,8 +460,8 @@ class TestDailyEnergy:
     def day(self, site: Site, samples: Sequence[dict[str, Any]]) -> dict[date, tuple[float, str]]:
         site.commit(rows.readings(*(rows.reading(**sample) for sample in samples)))
         site.show()
-        sql = "SELECT day, energy_kwh, counter FROM daily_energy ORDER BY day"
-        return {row["day"]: (row["energy_kwh"], row["counter"]) for row in site.ask(sql)}
+        sql = "SELECT day, energy_kwh, method FROM daily_energy ORDER BY day"
+        return {row["day"]: (row["energy_kwh"], row["method"]) for row in site.ask(sql)}
 
     def test_the_daily_counter_is_finer_than_the_total(self, site: Site) -> None:
         found = self.day(
@@ -541,7 +541,7 @@ class TestDailyEnergy:
             ],
         )
 
-        assert found == {date(2026, 6, 15): (15.0, "total")}
+        assert found == {date(2026, 6, 15): (15.0, "today")}
 
     def test_energy_before_the_first_sample_counts(self, site: Site) -> None:
         found = self.day(
