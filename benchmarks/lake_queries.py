@@ -53,8 +53,8 @@ EVERYTHING = "all of daily_energy"
 
 OWN_QUERIES = {
     EVERYTHING: """
-        SELECT count(*), sum(energy_kwh), count(*) FILTER (method = 'total'), sum(n_resets), max(ac_power_max),
-               sum(readings), min(first_at), max(last_at)
+        SELECT count(*), sum(energy_kwh), count(*) FILTER (method = 'total'), sum(n_resets),
+               max(ac_power_max), sum(readings), min(first_at), max(last_at)
         FROM daily_energy
     """,
     "daily_energy of one day": f"""

@@ -108,7 +108,8 @@ _DAY_OF_SAMPLE = f"""CASE
 #   of the day, or 100 kW over a gap in which nobody saw its power;
 # - the daily counter gives its last value and what it had before each time it went down, except
 #   the first time if it had not moved until then: that was yesterday's value.
-# 1000 Wh is the step of the coarser total counters.
+# 1000 Wh is the step of the coarser total counters. A sample of a day is on one of the UTC dates
+# from the day before to two days after, which spares most rows the way to their day.
 _DAILY_ENERGY = f"""
 WITH midnights AS MATERIALIZED ({_MIDNIGHTS}
 ), sample AS NOT MATERIALIZED (
@@ -134,6 +135,7 @@ WITH midnights AS MATERIALIZED ({_MIDNIGHTS}
     SELECT
         *,
         total_max - total_min AS growth,
+        last.today = 0 AND today_max > first.today AS is_reset_early,
         today_max > 0 AND today_min = today_max AND growth = 0 AND last = lag(last) OVER (
             PARTITION BY inverter_sn ORDER BY day
         ) AS is_still_yesterday,
@@ -149,16 +151,28 @@ WITH midnights AS MATERIALIZED ({_MIDNIGHTS}
                     AND abs(last.today - first.today - growth) <= 1000
                 ) OR (
                     today_max IN (first.today, last.today) AND abs(last.today - growth) <= 1000
+                ) OR (
+                    is_reset_early AND first.today = today_min
+                    AND abs(today_max - first.today - growth) <= 1000
                 )
         END, false) AS is_simple
     FROM counted
+), suspect AS (
+    SELECT
+        inverter_sn, ts, energy_today_wh AS today, energy_total_wh AS total,
+        {_DAY_OF_SAMPLE} AS day
+    FROM readings JOIN (
+        SELECT DISTINCT inverter_sn, (day + unnest([-1, 0, 1, 2]))::DATE AS date
+        FROM compared WHERE NOT is_simple
+    ) USING (inverter_sn, date) LEFT JOIN midnights USING (date)
+    WHERE energy_today_wh IS NOT NULL OR energy_total_wh IS NOT NULL
 ), doubtful AS (
     SELECT
         inverter_sn, day, ts, today, total, ac_power_max,
         lag(today) OVER near AS today_before, lead(today) OVER near AS today_after,
         lag(total) OVER near AS total_before, lead(total) OVER near AS total_after,
         (epoch(ts) - epoch(lag(ts) OVER near)) AS gap_s
-    FROM sample JOIN (
+    FROM suspect JOIN (
         SELECT inverter_sn, day, ac_power_max FROM compared WHERE NOT is_simple
     ) USING (inverter_sn, day)
     WINDOW near AS (PARTITION BY inverter_sn, day ORDER BY ts)
@@ -230,6 +244,7 @@ SELECT
     day,
     CASE
         WHEN is_still_yesterday THEN 0
+        WHEN is_simple AND is_reset_early THEN today_max
         WHEN is_simple THEN coalesce(last.today, growth)
         ELSE energy.wh
     END / 1000 AS energy_kwh,
@@ -244,7 +259,7 @@ SELECT
     first_at,
     last_at
 FROM compared LEFT JOIN judged USING (inverter_sn, day)
-"""
+"""  # noqa: S608
 
 _DAILY_QUALITY = f"""
 WITH midnights AS MATERIALIZED ({_MIDNIGHTS}
@@ -274,7 +289,7 @@ SELECT
         FILTER (measured.us - before.us <= 900000000) / 3.6e12 AS energy_integral_kwh
 FROM stepped
 GROUP BY inverter_sn, day
-"""
+"""  # noqa: S608
 
 # Until when somebody is silent is known only as far as the data go: the newest arrival of anybody.
 _COMMS_GAPS = """
@@ -344,7 +359,7 @@ SELECT
     coalesce(present.readings, 0)::BIGINT AS readings,
     present.historic / present.readings AS historic_share
 FROM present FULL JOIN silent USING (day) FULL JOIN energy USING (day)
-"""
+"""  # noqa: S608
 
 
 def _number(name: str, description: str, unit: str | None = None) -> schema.Column:
