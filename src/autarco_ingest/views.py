@@ -214,12 +214,12 @@ WITH midnights AS MATERIALIZED ({_MIDNIGHTS}
         CASE WHEN count(total) > 0 THEN
             coalesce(sum(step) FILTER (step BETWEEN 0 AND possible), 0)
         END AS total_wh,
-        count_if(step NOT BETWEEN 0 AND possible) AS leaps,
+        count(*) FILTER (step NOT BETWEEN 0 AND possible) AS leaps,
         arg_max(today, ts) AS today_last,
         today_last + coalesce(sum(today_before) FILTER (is_restart), 0) AS today_wh,
         coalesce(arg_min(today, ts) FILTER (is_morning), arg_min(today, ts)) AS today_first,
-        count_if(is_restart) AS restarts,
-        count_if(is_restart OR step < 0) AS n_resets
+        count(*) FILTER (is_restart) AS restarts,
+        count(*) FILTER (is_restart OR step < 0) AS n_resets
     FROM stepped
     GROUP BY inverter_sn, day
 ), judged AS (
@@ -322,7 +322,7 @@ WITH midnights AS MATERIALIZED ({_MIDNIGHTS}
         inverter_sn,
         {_DAY_OF_TS} AS day,
         count(*) AS readings,
-        count_if(historic) AS historic
+        count(*) FILTER (historic) AS historic
     FROM readings LEFT JOIN midnights USING (date)
     WHERE energy_today_wh IS NOT NULL OR energy_total_wh IS NOT NULL
     GROUP BY inverter_sn, day
