@@ -291,28 +291,47 @@ FROM stepped
 GROUP BY inverter_sn, day
 """  # noqa: S608
 
-# Until when somebody is silent is known only as far as the data go: the newest arrival of anybody.
+# Readings more than 30 minutes apart are never in one quarter of an hour, so the window sees only
+# the first and the last of each. Until when somebody is silent is known only as far as the data go:
+# the newest arrival of anybody.
 _COMMS_GAPS = """
-WITH span AS (
+WITH quarter AS (
     SELECT
-        inverter_sn, logger_sn, ts AS from_at,
-        lead(ts) OVER later AS to_at,
-        energy_total_wh AS total,
-        lead(energy_total_wh) OVER later AS total_after
+        inverter_sn,
+        epoch_us(ts) // 900000000 AS number,
+        min(ts) AS first_at,
+        max(ts) AS last_at
     FROM readings
-    WINDOW later AS (PARTITION BY inverter_sn ORDER BY ts)
-    QUALIFY to_at IS NULL OR to_at - from_at > INTERVAL 30 MINUTE
-), known AS (SELECT max(received_at) AS until FROM readings)
+    GROUP BY inverter_sn, number
+), span AS MATERIALIZED (
+    SELECT
+        inverter_sn,
+        last_at AS from_at,
+        lead(first_at) OVER (PARTITION BY inverter_sn ORDER BY number) AS to_at,
+        (SELECT max(received_at) FROM readings) AS until
+    FROM quarter
+    QUALIFY epoch_us(coalesce(to_at, until)) - epoch_us(from_at) > 1800000000
+), edge AS MATERIALIZED (
+    SELECT
+        inverter_sn, ts,
+        arg_min(logger_sn, received_at) AS logger_sn,
+        arg_min(energy_total_wh, received_at) AS total
+    FROM readings SEMI JOIN (
+        SELECT inverter_sn, unnest([from_at, to_at]) AS ts FROM span
+    ) USING (inverter_sn, ts)
+    GROUP BY inverter_sn, ts
+)
 SELECT
-    inverter_sn,
-    logger_sn,
+    span.inverter_sn,
+    before.logger_sn,
     from_at,
     to_at,
-    epoch(coalesce(to_at, until)) - epoch(from_at) AS gap_s,
+    (epoch_us(coalesce(to_at, until)) - epoch_us(from_at)) / 1e6 AS gap_s,
     timezone({time_zone}, from_at)::DATE AS day,
-    CASE WHEN total_after >= total THEN total_after - total END AS energy_wh
-FROM span, known
-WHERE coalesce(to_at, until) - from_at > INTERVAL 30 MINUTE
+    CASE WHEN after.total >= before.total THEN after.total - before.total END AS energy_wh
+FROM span
+JOIN edge AS before ON before.inverter_sn = span.inverter_sn AND before.ts = from_at
+LEFT JOIN edge AS after ON after.inverter_sn = span.inverter_sn AND after.ts = to_at
 """
 
 _FLEET_DAY = f"""

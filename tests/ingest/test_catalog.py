@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 import rows
-from autarco_ingest import catalog, paths, schema
+from autarco_ingest import catalog, paths, schema, views
 from autarco_ingest.catalog import CatalogError, NoCatalogError, QueryError
 from autarco_ingest.lake import Lake
 from autarco_ingest.latest import Latest, Tail
@@ -90,9 +90,10 @@ class TestViews:
             site.commit(rows.samples(1), rows.sessions({}), rows.quarantine({}))
         site.show([rows.samples(1)] if state in {"tail", "both"} else [])
 
-        for table in schema.TABLES:
-            found = catalog.query(site.data, f"FROM {table.name}").schema
-            expected = [(column.name, str(column.type)) for column in table.columns]
+        tables = {table.name: table.columns for table in schema.TABLES}
+        for name, columns in {**tables, **views.COLUMNS}.items():
+            found = catalog.query(site.data, f"FROM {name}").schema
+            expected = [(column.name, str(column.type)) for column in columns]
             assert [(field.name, str(field.type)) for field in found] == expected
 
     def test_table_and_tail_are_one(self, site: Site) -> None:
@@ -145,12 +146,12 @@ class TestViews:
         site.commit(rows.samples(1))
         site.show([rows.samples(1)])
 
-        views = site.ask("SELECT view_name, comment FROM duckdb_views() WHERE NOT internal")
+        commented = site.ask("SELECT view_name, comment FROM duckdb_views() WHERE NOT internal")
         columns = site.ask(
             "SELECT table_name, column_name, comment FROM duckdb_columns() WHERE NOT internal"
         )
-        assert len(views) == len(catalog.VIEWS)
-        assert all(row["comment"] for row in views + columns)
+        assert len(commented) == len(catalog.VIEWS)
+        assert all(row["comment"] for row in commented + columns)
         comments = {(row["table_name"], row["column_name"]): row["comment"] for row in columns}
         assert comments["readings", "dc_power"] == (
             "Power of all DC inputs together. [W] SunSpec 103.DCW."
