@@ -36,6 +36,7 @@ from deltalake.transaction import AddAction
 
 import record
 from autarco_ingest import catalog, lake, parquet_format, paths, schema
+from autarco_ingest.table_store import LocalStore
 from synthetic_fleet import FIRST_DAY, Fleet
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ EVERYTHING = "all of daily_energy"
 
 OWN_QUERIES = {
     EVERYTHING: """
-        SELECT count(*), sum(energy_kwh), count(*) FILTER (counter = 'total'), max(ac_power_max),
-               sum(readings), min(first_at), max(last_at)
+        SELECT count(*), sum(energy_kwh), count(*) FILTER (method = 'total'), sum(n_resets),
+               max(ac_power_max), sum(readings), min(first_at), max(last_at)
         FROM daily_energy
     """,
     "daily_energy of one day": f"""
@@ -163,7 +164,7 @@ def _new_directory(root: Path) -> paths.DataDirectory:
     shutil.rmtree(root, ignore_errors=True)
     data = paths.DataDirectory.at(root)
     data.create()
-    lake.Lake(data.lake, "benchmark")
+    lake.Lake(LocalStore(data.lake), "benchmark")
     return data
 
 
@@ -233,7 +234,7 @@ def _catalog(data: paths.DataDirectory, newest: pa.Table) -> float:
     """Makes the catalog and returns the seconds that took."""
     pq.write_table(newest, data.latest, compression="zstd", store_schema=False)
     started = time.perf_counter()
-    files = lake.Lake(data.lake, "benchmark").files("readings")
+    files = lake.Lake(LocalStore(data.lake), "benchmark").files("readings")
     moment = catalog.Moment(readings=files, sessions=[], quarantine=[], latest=data.latest)
     catalog.rebuild(data, moment, time_zone=TIME_ZONE)
     return time.perf_counter() - started

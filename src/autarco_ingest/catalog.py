@@ -21,7 +21,7 @@ import duckdb
 import msgspec
 import pyarrow as pa
 
-from autarco_ingest import durable, paths, schema
+from autarco_ingest import durable, paths, schema, views
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +43,7 @@ _READING_STATEMENTS = frozenset(
 )
 
 
-VIEWS = ("readings", "sessions", "quarantine", "latest", "daily_energy")
+VIEWS = ("readings", "sessions", "quarantine", "latest", *views.COLUMNS)
 
 _VIEW_DEFINITIONS = """
 SELECT view_name, sql FROM duckdb_views() WHERE database_name = 'catalog' AND NOT internal
@@ -191,43 +191,35 @@ def _connect(remote: FileSystem | None, file: Path | str = ":memory:") -> duckdb
     return connection
 
 
-class _View(msgspec.Struct, frozen=True, kw_only=True):
-    """One view: its query, and the comments people see on it and its columns."""
-
-    name: str
-    comment: str
-    sql: str
-    columns: Sequence[schema.Column]
-
-
-def _views(moment: Moment, time_zone: str) -> list[_View]:
+def _views(moment: Moment, time_zone: str) -> list[views.View]:
     latest = [moment.latest] if moment.latest is not None else []
     return [
         _table_view(schema.READINGS, moment.readings, tail=moment.tail),
         _table_view(schema.SESSIONS, moment.sessions),
         _table_view(schema.QUARANTINE, moment.quarantine),
-        _View(
+        views.View(
             name="latest",
             comment="The newest reading of each inverter, seconds old.",
             sql=_select(schema.READINGS, _parquet(latest, partitioned=False)),
             columns=schema.READINGS.columns,
         ),
-        _View(
-            name="daily_energy",
-            comment=f"Energy per inverter and local day ({time_zone}).",
-            sql=_DAILY_ENERGY.format(time_zone=_text(time_zone)),
-            columns=DAILY_ENERGY_COLUMNS,
-        ),
+        *views.derived(time_zone),
     ]
 
 
 def _table_view(
     table: schema.Table, files: Sequence[Path | str], *, tail: Path | None = None
-) -> _View:
-    parts = [_select(table, _parquet(files, partitioned=True))] if files else []
+) -> views.View:
+    by_version: dict[int, list[Path | str]] = {}
+    for file in files:
+        by_version.setdefault(paths.schema_version(str(file)), []).append(file)
+    parts = [
+        _select(table, _parquet(alike, partitioned=True), version)
+        for version, alike in sorted(by_version.items())
+    ]
     if tail is not None:
         parts.append(_select(table, _parquet([tail], partitioned=False)))
-    return _View(
+    return views.View(
         name=table.name,
         comment=table.description,
         sql=" UNION ALL ".join(parts) or _select(table, None),
@@ -235,25 +227,36 @@ def _table_view(
     )
 
 
-def _select(table: schema.Table, source: str | None) -> str:
-    """Returns a query for the columns of a table; without a source, one of no rows."""
+def _select(table: schema.Table, source: str | None, version: int | None = None) -> str:
+    """Returns a query for the columns of a table; without a source, one of no rows.
+
+    `version` is that of the schema which the source was written with, today's if not given.
+    """
     if source is None:
-        columns = ", ".join(f"NULL::{_sql_type(c.type)} AS {_name(c.name)}" for c in table.columns)
-        return f"SELECT {columns} WHERE false"
-    return f"SELECT {', '.join(_name(column.name) for column in table.columns)} FROM {source}"  # noqa: S608
+        return f"SELECT {', '.join(map(_null, table.columns))} WHERE false"
+    columns = [
+        _name(column.name) if version is None or column.since <= version else _null(column)
+        for column in table.columns
+    ]
+    return f"SELECT {', '.join(columns)} FROM {source}"  # noqa: S608
+
+
+def _null(column: schema.Column) -> str:
+    return f"NULL::{_sql_type(column.type)} AS {_name(column.name)}"
 
 
 def _parquet(files: Sequence[Path | str], *, partitioned: bool) -> str | None:
     if not files:
         return None
     names = ", ".join(_text(str(file)) for file in files)
-    # Files of one table have the same columns, so only the first one's are looked at: matching
-    # names over all (union_by_name) opens every file, 0.7 s instead of 0.06 s for 2,000 of them.
+    # Files of one table and schema version have the same columns, so only the first one's are
+    # looked at: matching names over all (union_by_name) opens every file, 0.7 s instead of 0.06 s
+    # for 2,000 of them.
     options = "hive_partitioning = true, hive_types = {'date': DATE}"
     return f"read_parquet([{names}], {options if partitioned else 'hive_partitioning = false'})"
 
 
-def _create(connection: duckdb.DuckDBPyConnection, view: _View) -> None:
+def _create(connection: duckdb.DuckDBPyConnection, view: views.View) -> None:
     connection.execute(f"CREATE VIEW {_name(view.name)} AS {view.sql}")
     connection.execute(f"COMMENT ON VIEW {_name(view.name)} IS {_text(view.comment)}")
     for column in view.columns:
@@ -348,86 +351,3 @@ _SQL_TYPES = {
     pa.float32(): "FLOAT",
     pa.date32(): "DATE",
 }
-
-# A day's energy from two counters that each have a flaw. `energy_today_wh` counts in 0.1 kWh but
-# starts anew when the inverter restarts and may still show yesterday's value in the morning;
-# `energy_total_wh` never lies but often counts in whole kWh. So the daily counter is the answer
-# unless the growth of the total contradicts it by more than such a step:
-# - the total grew more: the daily counter started anew during the day; take the growth;
-# - the total grew less and the daily counter fell: its highest value is yesterday's; take its
-#   last value, or the growth if that is more.
-# A sample belongs to the day of the inverter's own clock if that is plausible, because that clock
-# resets the counter: cached registers sent after midnight stay with the day they measured.
-_DAILY_ENERGY = """
-WITH sample AS (
-    SELECT
-        inverter_sn, ts, ac_power, energy_today_wh, energy_total_wh,
-        timezone({time_zone}, ts) AS wall,
-        CASE
-            WHEN inverter_clock BETWEEN wall - INTERVAL 36 HOUR AND wall + INTERVAL 1 HOUR
-            THEN inverter_clock ELSE wall
-        END::DATE AS day
-    FROM readings
-    WHERE energy_today_wh IS NOT NULL OR energy_total_wh IS NOT NULL
-), counted AS (
-    SELECT
-        inverter_sn, day,
-        max(energy_today_wh) AS highest,
-        arg_max(energy_today_wh, ts) AS last,
-        max(energy_total_wh) - min(energy_total_wh) AS growth,
-        max(ac_power) AS ac_power_max,
-        count(*) AS readings,
-        min(ts) AS first_at,
-        max(ts) AS last_at
-    FROM sample
-    GROUP BY inverter_sn, day
-), judged AS (
-    SELECT
-        *,
-        CASE
-            WHEN highest IS NULL OR growth > highest + 1000 THEN growth
-            WHEN highest > growth + 1000 AND last < highest THEN greatest(last, growth)
-            ELSE highest
-        END AS energy_wh
-    FROM counted
-)
-SELECT
-    inverter_sn,
-    day,
-    energy_wh / 1000 AS energy_kwh,
-    CASE WHEN energy_wh IN (highest, last) THEN 'today' ELSE 'total' END AS counter,
-    ac_power_max,
-    readings,
-    first_at,
-    last_at
-FROM judged
-"""
-
-DAILY_ENERGY_COLUMNS = (
-    schema.column(schema.READINGS, "inverter_sn"),
-    schema.Column(
-        name="day",
-        type=pa.date32(),
-        description="Local day, by the inverter's clock where it has a plausible one.",
-    ),
-    schema.Column(
-        name="energy_kwh",
-        type=pa.float64(),
-        unit="kWh",
-        description="Energy generated that day.",
-    ),
-    schema.Column(
-        name="counter",
-        type=pa.string(),
-        description="Which counter gave it: today, or total where today was reset or absent.",
-    ),
-    schema.Column(
-        name="ac_power_max",
-        type=pa.float32(),
-        unit="W",
-        description="Highest active power of a sample.",
-    ),
-    schema.Column(name="readings", type=pa.int64(), description="Samples of that day."),
-    schema.Column(name="first_at", type=schema.INSTANT, description="Time of the first sample."),
-    schema.Column(name="last_at", type=schema.INSTANT, description="Time of the last sample."),
-)

@@ -12,11 +12,14 @@ from pathlib import Path
 
 import msgspec
 
-from autarco_ingest import durable
+from autarco_ingest import durable, schema
 
 _TAIL_PREFIX = "tail-"
 _COMPACTED_PREFIX = "compact-"
 _VERSION = re.compile(r"\d{20}")
+_SCHEMA_MARK = re.compile(r"\.v(\d+)\.parquet$")
+_UNMARKED = 2
+"""Names tell it since version 2; without a mark, a file has that one's columns at most."""
 
 
 class DataDirectory(msgspec.Struct, frozen=True):
@@ -218,7 +221,7 @@ def data_file(node: str, version: int, date: str) -> str:
     It follows from the batch alone: a batch that is written again after a crash replaces the file
     it left behind, instead of leaving one more that no table refers to.
     """
-    return f"date={date}/part-{node}-{version:012d}.parquet"
+    return f"date={date}/part-{node}-{version:012d}{_suffix()}"
 
 
 def compacted_file(date: str) -> str:
@@ -226,7 +229,20 @@ def compacted_file(date: str) -> str:
 
     Two nodes may compact one day at once and only one of them commits: they must not share names.
     """
-    return f"date={date}/{_COMPACTED_PREFIX}{uuid.uuid4().hex}.parquet"
+    return f"date={date}/{_COMPACTED_PREFIX}{uuid.uuid4().hex}{_suffix()}"
+
+
+def schema_version(name: str) -> int:
+    """Returns the version of the schema that a data file, by its path or URL, was written with.
+
+    The name tells, so that which columns a file lacks is known without opening it.
+    """
+    mark = _SCHEMA_MARK.search(name.rpartition("/")[2])
+    return int(mark[1]) if mark else _UNMARKED
+
+
+def _suffix() -> str:
+    return f".v{schema.SCHEMA_VERSION}.parquet"
 
 
 def is_compacted(name: str) -> bool:

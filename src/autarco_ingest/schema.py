@@ -35,6 +35,8 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     unit: str | None = None
     sunspec: str | None = None
     nullable: bool = True
+    since: int = 1
+    """The first SCHEMA_VERSION with it: files of older ones lack the column."""
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
@@ -388,6 +390,7 @@ SESSIONS = Table(
             name="claimed",
             type=pa.bool_(),
             description="Whether the registry lists the stick; null without a registry.",
+            since=2,
         ),
         _date("at"),
     ),

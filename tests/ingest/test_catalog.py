@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+import msgspec
+import pyarrow as pa
 import pytest
 
 import rows
-from autarco_ingest import catalog, paths, schema
+from autarco_ingest import catalog, paths, schema, views
 from autarco_ingest.catalog import CatalogError, NoCatalogError, QueryError
 from autarco_ingest.lake import Lake
 from autarco_ingest.latest import Latest, Tail
@@ -21,8 +23,6 @@ from autarco_ingest.table_store import LocalStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import pyarrow as pa
 
 ZONE = "Europe/Amsterdam"
 NO_SESSIONS = schema.empty(schema.SESSIONS)
@@ -81,7 +81,7 @@ class TestViews:
 
         sql = "SELECT inverter_sn, date, max(energy_today_wh) FROM readings GROUP BY ALL"
         assert site.ask(sql) == []
-        for view in ("readings", "latest", "sessions", "quarantine", "daily_energy"):
+        for view in catalog.VIEWS:
             assert site.ask(f"FROM {view}") == []
 
     @pytest.mark.parametrize("state", ["empty", "table", "tail", "both"])
@@ -90,9 +90,10 @@ class TestViews:
             site.commit(rows.samples(1), rows.sessions({}), rows.quarantine({}))
         site.show([rows.samples(1)] if state in {"tail", "both"} else [])
 
-        for table in schema.TABLES:
-            found = catalog.query(site.data, f"FROM {table.name}").schema
-            expected = [(column.name, str(column.type)) for column in table.columns]
+        tables = {table.name: table.columns for table in schema.TABLES}
+        for name, columns in {**tables, **views.COLUMNS}.items():
+            found = catalog.query(site.data, f"FROM {name}").schema
+            expected = [(column.name, str(column.type)) for column in columns]
             assert [(field.name, str(field.type)) for field in found] == expected
 
     def test_table_and_tail_are_one(self, site: Site) -> None:
@@ -145,12 +146,12 @@ class TestViews:
         site.commit(rows.samples(1))
         site.show([rows.samples(1)])
 
-        views = site.ask("SELECT view_name, comment FROM duckdb_views() WHERE NOT internal")
+        commented = site.ask("SELECT view_name, comment FROM duckdb_views() WHERE NOT internal")
         columns = site.ask(
             "SELECT table_name, column_name, comment FROM duckdb_columns() WHERE NOT internal"
         )
-        assert len(views) == 5
-        assert all(row["comment"] for row in views + columns)
+        assert len(commented) == len(catalog.VIEWS)
+        assert all(row["comment"] for row in commented + columns)
         comments = {(row["table_name"], row["column_name"]): row["comment"] for row in columns}
         assert comments["readings", "dc_power"] == (
             "Power of all DC inputs together. [W] SunSpec 103.DCW."
@@ -162,6 +163,43 @@ class TestViews:
         site.show([rows.samples(1)])
 
         assert site.one("SELECT count(*) FROM readings") == 3
+
+    def test_files_of_several_schema_versions_are_one_view(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        site.commit(rows.samples(2), rows.sessions({"claimed": True}))
+        (marked,) = map(Path, site.lake.files("readings"))
+        version = schema.SCHEMA_VERSION
+        unmarked = marked.with_name(marked.name.replace(f".v{version}", ""))
+        unmarked.hardlink_to(marked)
+        wind = schema.Column(
+            name="wind_speed", type=pa.float32(), description="Wind.", since=version + 1
+        )
+        extended = msgspec.structs.replace(
+            schema.READINGS, columns=(wind, *schema.READINGS.columns)
+        )
+        monkeypatch.setattr(schema, "READINGS", extended)
+        monkeypatch.setattr(schema, "TABLES", (extended, schema.SESSIONS, schema.QUARANTINE))
+        monkeypatch.setattr(schema, "SCHEMA_VERSION", version + 1)
+        newer = Site(site.data.root)
+        newer.version = 1
+        newer.commit(rows.readings(rows.reading(ts=rows.NOON + timedelta(days=1), wind_speed=5.0)))
+        moment = catalog.Moment(
+            readings=[str(unmarked), *newer.lake.files("readings")],
+            sessions=newer.lake.files("sessions"),
+            quarantine=[],
+        )
+
+        catalog.rebuild(site.data, moment, time_zone=ZONE)
+
+        asked = "SELECT date, wind_speed, count(*) AS n FROM readings GROUP BY ALL ORDER BY ALL"
+        assert site.ask(asked) == [
+            {"date": date(2026, 6, 15), "wind_speed": None, "n": 4},
+            {"date": date(2026, 6, 16), "wind_speed": 5.0, "n": 1},
+        ]
+        assert site.one("SELECT claimed FROM sessions") is True
+        (plan,) = site.ask("EXPLAIN ANALYZE SELECT * FROM readings WHERE date = '2026-06-16'")
+        assert "Total Files Read: 1" in plan["explain_value"]
 
     def test_a_thousand_files_are_one_view(self, site: Site) -> None:
         site.commit(rows.samples(1))
@@ -358,7 +396,7 @@ class TestQuery:
         site.commit(rows.samples(2))
         site.show()
 
-        assert site.ask("SHOW TABLES")[0] == {"name": "daily_energy"}
+        assert site.ask("SHOW TABLES")[0] == {"name": "comms_gaps"}
         assert site.ask("DESCRIBE readings")[0]["column_name"] == "ts"
         assert site.ask("SUMMARIZE SELECT logger_sn FROM readings")[0]["count"] == 2
         assert site.ask("PIVOT readings ON inverter_sn USING count(*) GROUP BY date") == [
@@ -423,8 +461,8 @@ class TestDailyEnergy:
     def day(self, site: Site, samples: Sequence[dict[str, Any]]) -> dict[date, tuple[float, str]]:
         site.commit(rows.readings(*(rows.reading(**sample) for sample in samples)))
         site.show()
-        sql = "SELECT day, energy_kwh, counter FROM daily_energy ORDER BY day"
-        return {row["day"]: (row["energy_kwh"], row["counter"]) for row in site.ask(sql)}
+        sql = "SELECT day, energy_kwh, method FROM daily_energy ORDER BY day"
+        return {row["day"]: (row["energy_kwh"], row["method"]) for row in site.ask(sql)}
 
     def test_the_daily_counter_is_finer_than_the_total(self, site: Site) -> None:
         found = self.day(
@@ -504,7 +542,7 @@ class TestDailyEnergy:
             ],
         )
 
-        assert found == {date(2026, 6, 15): (15.0, "total")}
+        assert found == {date(2026, 6, 15): (15.0, "today")}
 
     def test_energy_before_the_first_sample_counts(self, site: Site) -> None:
         found = self.day(
@@ -542,6 +580,266 @@ class TestDailyEnergy:
         )
 
         assert set(found) == {date(2026, 1, 15), date(2026, 7, 16)}
+
+    def test_two_restarts_lose_nothing_though_the_total_is_coarse(self, site: Site) -> None:
+        today = [0, 2_400, 4_900, 100, 2_500, 5_100, 300, 1_900]
+        found = self.day(site, _hourly(today, [50, 52, 54, 55, 57, 60, 60, 62]))
+
+        assert found == {date(2026, 6, 15): (11.9, "today")}
+        assert site.one("SELECT n_resets FROM daily_energy") == 2
+
+    def test_a_total_that_is_set_lower_does_not_matter(self, site: Site) -> None:
+        found = self.day(site, _hourly([0, 2_000, 4_100, 6_200], [5_000, 5_002, 3_000, 3_002]))
+
+        assert found == {date(2026, 6, 15): (6.2, "today")}
+        assert site.one("SELECT n_resets FROM daily_energy") == 1
+
+    def test_without_a_daily_counter_a_total_that_is_set_lower_is_estimated(
+        self, site: Site
+    ) -> None:
+        found = self.day(site, _hourly([None] * 4, [5_000, 5_002, 3_000, 3_002]))
+
+        assert found == {date(2026, 6, 15): (4.0, "estimated")}
+
+    @pytest.mark.parametrize("glitch", [0, 4_294_967])
+    @pytest.mark.parametrize("place", range(5))
+    @pytest.mark.parametrize("is_daily_there", [True, False])
+    def test_one_absurd_total_does_not_matter(
+        self, site: Site, glitch: int, place: int, is_daily_there: bool
+    ) -> None:
+        total: list[int | None] = [5_000, 5_002, 5_004, 5_006, 5_008]
+        total[place] = glitch
+        today: list[int | None] = [0, 2_000, 4_100, 6_200, 8_400]
+        found = self.day(site, _hourly(today if is_daily_there else [None] * 5, total))
+
+        # Without the daily counter, the hour at an end is lost with its sample.
+        energy = 8.4 if is_daily_there else 6.0 if place in {0, 4} else 8.0
+        assert found[date(2026, 6, 15)][0] == energy
+
+    def test_an_absurd_daily_value_does_not_matter(self, site: Site) -> None:
+        for glitch in (0, 6_553_500):
+            today: list[int | None] = [1_000, 2_000, 3_000, 4_000, 5_000, 6_000, 7_000, 8_000]
+            for place in (3, 7):
+                sn = f"{glitch} {place}"
+                values = [*today]
+                values[place] = glitch
+                samples = _minutes(values, [60, 61, 62, 63, 64, 65, 66, 67], inverter_sn=sn)
+                self.day(site, samples)
+
+        found = {row["inverter_sn"]: row["energy_kwh"] for row in site.ask("FROM daily_energy")}
+        # After a last value of 0 nobody can tell a glitch from a restart; neither loses energy.
+        assert found == {"0 3": 8, "0 7": 7, "6553500 3": 8, "6553500 7": 7}
+
+    def test_a_gap_at_noon_loses_nothing(self, site: Site) -> None:
+        found = self.day(
+            site,
+            [
+                {"ts": _utc(15, 6), "energy_total_wh": 50_000, "ac_power": 200.0},
+                {"ts": _utc(15, 19), "energy_total_wh": 92_000, "ac_power": 100.0},
+            ],
+        )
+
+        assert found == {date(2026, 6, 15): (42.0, "total")}
+
+    def test_a_clock_that_is_fast_begins_its_day_in_the_evening(self, site: Site) -> None:
+        samples = _hourly([0, 5_000, 9_000, 0], [70, 75, 79, 79])
+
+        assert self.day(site, samples) == {date(2026, 6, 15): (9.0, "today")}
+        assert site.one("SELECT n_resets FROM daily_energy") == 0
+
+    def test_a_day_without_anything_new_is_no_second_yesterday(self, site: Site) -> None:
+        registers = {"energy_today_wh": 23_400, "energy_total_wh": 100_000}
+        found = self.day(
+            site,
+            [
+                {"ts": _utc(15, 4), "energy_today_wh": 0, "energy_total_wh": 77_000},
+                {"ts": _utc(15, 19), **registers},
+                {"ts": _utc(16, 4), **registers},
+            ],
+        )
+
+        assert found == {
+            date(2026, 6, 15): (23.4, "today"),
+            date(2026, 6, 16): (0.0, "estimated"),
+        }
+
+    def test_a_single_sample_is_what_its_daily_counter_says(self, site: Site) -> None:
+        found = self.day(
+            site, [{"ts": _utc(15, 12), "energy_today_wh": 7_000, "energy_total_wh": 90_000}]
+        )
+
+        assert found == {date(2026, 6, 15): (7.0, "today")}
+
+    def test_resends_and_repeats_change_no_energy(self, site: Site) -> None:
+        samples = _hourly([0, 9_000, 0, 6_000], [50, 59, 59, 65])
+        again = [
+            {**sample, "received_at": sample["ts"] + timedelta(hours=3), "historic": True}
+            for sample in samples
+        ]
+        repeats = [
+            {**sample, "ts": sample["ts"] + timedelta(minutes=5), "repeat": True}
+            for sample in samples
+        ]
+
+        assert self.day(site, samples + again + repeats) == {date(2026, 6, 15): (15.0, "today")}
+
+    @pytest.mark.parametrize(
+        ("day", "begins", "hours"),
+        [
+            (date(2026, 3, 29), datetime(2026, 3, 28, 23, tzinfo=UTC), 23),
+            (date(2026, 10, 25), datetime(2026, 10, 24, 22, tzinfo=UTC), 25),
+        ],
+    )
+    def test_days_on_which_the_clocks_change_are_whole(
+        self, site: Site, day: date, begins: datetime, hours: int
+    ) -> None:
+        site.commit(
+            rows.readings(
+                *(
+                    rows.reading(
+                        ts=begins + timedelta(hours=hour, seconds=-1), energy_total_wh=1_000 * hour
+                    )
+                    for hour in range(hours + 2)
+                )
+            )
+        )
+        site.show()
+
+        found = {row["day"]: row for row in site.ask("FROM daily_energy")}
+        assert (found[day]["energy_kwh"], found[day]["readings"]) == (hours - 1.0, hours)
+
+    def test_time_zones_behind_utc_have_their_own_days(self, site: Site) -> None:
+        site.commit(
+            rows.readings(
+                rows.reading(ts=_utc(15, 6, 59), energy_today_wh=100),
+                rows.reading(ts=_utc(15, 7), energy_today_wh=200),
+            )
+        )
+        moment = catalog.Moment(readings=site.lake.files("readings"), sessions=[], quarantine=[])
+        catalog.rebuild(site.data, moment, time_zone="America/Los_Angeles")
+
+        assert site.ask("SELECT day, energy_kwh FROM daily_energy ORDER BY day") == [
+            {"day": date(2026, 6, 14), "energy_kwh": 0.1},
+            {"day": date(2026, 6, 15), "energy_kwh": 0.2},
+        ]
+
+
+class TestOtherViews:
+    def test_gaps_of_more_than_half_an_hour_are_listed_with_their_energy(self, site: Site) -> None:
+        site.commit(
+            rows.readings(
+                rows.reading(ts=_utc(15, 8), energy_total_wh=10_000),
+                rows.reading(ts=_utc(15, 8, 30), energy_total_wh=11_000),
+                rows.reading(ts=_utc(15, 10), energy_total_wh=15_000),
+                rows.reading(ts=_utc(15, 12), energy_total_wh=1_000),
+                rows.reading(ts=_utc(15, 12), inverter_sn="B"),
+                rows.reading(ts=_utc(15, 22, 30), inverter_sn="B"),
+            )
+        )
+        site.show()
+
+        sql = "SELECT inverter_sn, to_at, gap_s, day, energy_wh FROM comms_gaps ORDER BY ALL"
+        day = date(2026, 6, 15)
+        assert [tuple(row.values()) for row in site.ask(sql)] == [
+            ("B", _utc(15, 22, 30), 37_800.0, day, None),
+            ("SIM0001", _utc(15, 10), 5_400.0, day, 4_000),
+            ("SIM0001", _utc(15, 12), 7_200.0, day, None),
+            # Silent until the newest arrival, two seconds after B's last sample.
+            ("SIM0001", None, 37_802.0, day, None),
+        ]
+
+    def test_quality_counts_slots_gaps_and_power(self, site: Site) -> None:
+        site.commit(
+            rows.readings(
+                *(
+                    rows.reading(
+                        ts=_utc(15, 10, minute),
+                        ac_power=power,
+                        energy_total_wh=1_000,
+                        repeat=minute == 15,
+                    )
+                    for minute, power in ((0, 600.0), (5, 1200.0), (15, 9e9), (20, 1200.0), (50, 0))
+                )
+            )
+        )
+        site.show()
+
+        assert site.ask("FROM daily_quality") == [
+            {
+                "inverter_sn": "SIM0001",
+                "day": date(2026, 6, 15),
+                "coverage": 5 / 11,
+                "gap_max_s": 1_800.0,
+                # 900 W for 5 minutes, 1200 W for 15; none over half an hour.
+                "energy_integral_kwh": pytest.approx(0.375),
+            }
+        ]
+
+    def test_the_fleet_is_told_by_day(self, site: Site) -> None:
+        samples = []
+        for day, serial, energy in (
+            (1, "A", 4_000),
+            (1, "B", 8_000),
+            (2, "A", 3_000),
+            (11, "A", 5_000),
+        ):
+            for hour, today in ((6, 0), (18, energy)):
+                samples.append(
+                    rows.reading(
+                        ts=_utc(day, hour),
+                        inverter_sn=serial,
+                        energy_today_wh=today,
+                        historic=hour == 6 and serial == "A",
+                    )
+                )
+        samples.append(rows.reading(ts=_utc(1, 12), inverter_sn="meter"))
+        site.commit(rows.readings(*samples))
+        site.show()
+
+        found = {row.pop("day").day: row for row in site.ask("FROM fleet_day")}
+        assert found[1] == {
+            "inverters": 2,
+            "silent": 0,
+            "energy_kwh": 12.0,
+            "energy_mean_kwh": 6.0,
+            "energy_median_kwh": 6.0,
+            "energy_p10_kwh": pytest.approx(4.4),
+            "readings": 4,
+            "historic_share": 0.25,
+        }
+        counts = {day: (row["inverters"], row["silent"]) for day, row in sorted(found.items())}
+        assert counts == {
+            **{1: (2, 0), 2: (1, 1), 3: (0, 2), 4: (0, 2), 5: (0, 2), 6: (0, 2), 7: (0, 2)},
+            **{8: (0, 2), 9: (0, 1), 11: (1, 0)},
+        }
+
+    def test_rows_that_are_only_in_the_tail_count(self, site: Site) -> None:
+        site.show([rows.readings(rows.reading(energy_today_wh=100, ac_power=5.0))])
+
+        for view in ("daily_energy", "daily_quality", "fleet_day"):
+            assert [row["day"] for row in site.ask(f"FROM {view}")] == [date(2026, 6, 15)]
+        assert site.ask("FROM comms_gaps") == []
+
+
+def _hourly(today: Sequence[int | None], total_kwh: Sequence[int | None]) -> list[dict[str, Any]]:
+    return [
+        {
+            "ts": _utc(15, 6 + hour),
+            "energy_today_wh": one,
+            "energy_total_wh": None if other is None else other * 1_000,
+        }
+        for hour, (one, other) in enumerate(zip(today, total_kwh, strict=True))
+    ]
+
+
+def _minutes(
+    today: Sequence[int | None], total_kwh: Sequence[int | None], **chosen: Any
+) -> list[dict[str, Any]]:
+    """As _hourly, a quarter of an hour apart."""
+    return [
+        {**sample, **chosen, "ts": _utc(15, 6) + timedelta(minutes=15 * number)}
+        for number, sample in enumerate(_hourly(today, total_kwh))
+    ]
 
 
 def _group(number: int) -> pa.Table:

@@ -86,7 +86,7 @@ def check(data: paths.DataDirectory, *options: str) -> tuple[int, list[Finding],
 
 def readings_file(data: paths.DataDirectory, number: int) -> Path:
     """Returns a data file of the readings by the number of its batch."""
-    (file,) = (data.lake / "readings").rglob(f"part-node-{number:012d}.parquet")
+    (file,) = (data.lake / "readings").rglob(f"part-node-{number:012d}.*parquet")
     return file
 
 

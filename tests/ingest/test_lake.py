@@ -102,8 +102,8 @@ class TestCommit:
 
         names = [os.path.relpath(file, tmp_path / "readings") for file in target.files("readings")]
         assert names == [
-            "date=2026-06-15/part-n1-000000000007.parquet",
-            "date=2026-06-16/part-n1-000000000007.parquet",
+            f"date=2026-06-15/part-n1-000000000007.v{schema.SCHEMA_VERSION}.parquet",
+            f"date=2026-06-16/part-n1-000000000007.v{schema.SCHEMA_VERSION}.parquet",
         ]
         second = pq.ParquetFile(target.files("readings")[1]).read()
         assert list(
@@ -371,7 +371,7 @@ class TestDisk:
 
         assert synced == [
             "readings",  # the partition's directory is new
-            "readings/date=2026-06-15/part-n1-000000000001.parquet",
+            f"readings/{paths.data_file('n1', 1, '2026-06-15')}",
             "readings/date=2026-06-15",
             "readings/_delta_log/00000000000000000001.json",
             "readings/_delta_log",

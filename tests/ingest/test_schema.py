@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rows
-from autarco_ingest import schema
+from autarco_ingest import paths, schema
 
 ROOT = Path(__file__).parents[2]
 RUST_TYPES = {
@@ -164,3 +164,18 @@ def test_empty_has_all_columns_and_no_rows() -> None:
 
 def test_column_is_found_by_name() -> None:
     assert schema.column(schema.READINGS, "energy_total_wh").unit == "Wh"
+
+
+def test_names_of_data_files_tell_the_version_of_the_schema() -> None:
+    for name in (paths.data_file("n.v9", 12, "2026-06-15"), paths.compacted_file("2026-06-15")):
+        assert paths.schema_version(name) == schema.SCHEMA_VERSION
+        assert paths.schema_version(f"s3://bucket.v9.parquet/readings/{name}") == (
+            schema.SCHEMA_VERSION
+        )
+    assert paths.schema_version("date=2026-06-15/part-n1-000000000012.parquet") == 2
+    assert paths.schema_version("date=2026-06-15/compact-00ff.v14.parquet") == 14
+
+
+def test_no_column_is_of_a_later_version() -> None:
+    for table in schema.TABLES:
+        assert all(1 <= column.since <= schema.SCHEMA_VERSION for column in table.columns)
