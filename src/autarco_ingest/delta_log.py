@@ -40,7 +40,10 @@ def sync_checkpoint(table: Path, version: int) -> None:
     """Returns when the checkpoint of that version and the hint to it are on disk."""
     for path in paths.checkpoints(table).get(version, []):
         durable.sync(path)
-    durable.sync(paths.last_checkpoint(table))
+    hint = paths.last_checkpoint(table)
+    # A server that started a moment ago may have removed a stale one.
+    if hint.exists():
+        durable.sync(hint)
     durable.sync(paths.log_directory(table))
 
 

@@ -233,6 +233,7 @@ def _without(where: pc.Expression, rows: pa.Table) -> pa.Table:
 def _delete_replaced(table: LakeTable, now: datetime) -> int:
     stored = table.stored()
     active = {file.name for file in table.refresh()}
+    active |= table.awaited(stored)
     removed = table.removed_at()
     due = [
         name

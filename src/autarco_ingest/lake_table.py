@@ -177,8 +177,12 @@ class LakeTable:
 
         A checkpoint is safe when it is written (`checkpoint`), so nothing is lost with the rest.
         """
-        with lake.reported(self.schema):
+        with lake.reported(self.schema), self._store.log_locked(self.name):
             last = self._store.checkpoint_version(self.name)
+            if last < 0:
+                return 0
+            # A server may have written it and not asked the disk to keep it yet.
+            self._store.sync_checkpoint(self.name, last)
             due = [
                 file.name
                 for file in self._store.log_files(self.name)
@@ -211,6 +215,23 @@ class LakeTable:
                     if remove := json.loads(line).get("remove"):
                         removed[unquote(remove["path"])] = _moment(remove["deletionTimestamp"])
         return removed
+
+    def awaited(self, names: Iterable[str]) -> set[str]:
+        """Returns which files a batch may still come to name, as the table was last read.
+
+        The name of a batch's file follows from node and version. A node that crashed before its
+        commit writes and names the same file when it is back, days later perhaps; once it has
+        committed that version, never again.
+        """
+        found = set()
+        with lake.reported(self.schema):
+            for name in names:
+                batch = paths.batch_of(name)
+                if batch is not None:
+                    node, version = batch
+                    if version > (self._delta.transaction_version(node) or 0):
+                        found.add(name)
+        return found
 
     def delete(self, names: Iterable[str]) -> None:
         """Deletes data files for good."""

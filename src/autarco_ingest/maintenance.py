@@ -139,14 +139,15 @@ def rewrite_day(
         if not old:
             return None
         new = [
-            table.write(paths.compacted_file(day), kept)
-            for rows in _rewritten(table, day, old, files)
-            if (kept := drop(rows)).num_rows
+            table.write(paths.compacted_file(day), rows)
+            for rows in _rewritten(table, day, old, files, drop)
+            if rows.num_rows
         ]
         try:
             table.replace(old, new)
         except ConflictError:
-            table.delete([file.name for file in new])
+            # Its files stay for the sweep. Where the answer of an object store got lost, the commit
+            # that seems to have failed may be our own, and then the table names them.
             if attempt == CONFLICTS_MAX:
                 raise
             log.info("a day was exchanged by somebody else", table=table.name, date=day)
@@ -165,11 +166,15 @@ def rewrite_day(
 
 
 def _rewritten(
-    table: LakeTable, day: str, old: Sequence[DataFile], files: Sequence[DataFile]
+    table: LakeTable,
+    day: str,
+    old: Sequence[DataFile],
+    files: Sequence[DataFile],
+    drop: Callable[[pa.Table], pa.Table],
 ) -> Iterator[pa.Table]:
     """Yields the rows of a day as its compacted files will have them."""
     if table.name != schema.READINGS.name:
-        yield compaction.merge(table.schema, table.read(old))
+        yield compaction.merge(table.schema, drop(table.read(old)))
         return
     midnight = datetime.combine(date.fromisoformat(day), datetime.min.time(), UTC)
     eve = (midnight - timedelta(days=1)).date().isoformat()
@@ -177,8 +182,9 @@ def _rewritten(
     recent = pc.field("ts") >= pa.scalar(midnight - REPEAT_WINDOW, schema.INSTANT)
     for within in _portions(table, old):
         eve_of_these = recent if within is None else recent & within
-        before = compaction.newest_per_inverter(table.read(earlier, where=eve_of_these))
-        yield compaction.compact_readings(table.read(old, where=within), before)
+        # What goes must not make anything a repeat of itself.
+        before = compaction.newest_per_inverter(drop(table.read(earlier, where=eve_of_these)))
+        yield compaction.compact_readings(drop(table.read(old, where=within)), before)
 
 
 def _portions(table: LakeTable, files: Sequence[DataFile]) -> Iterator[pc.Expression | None]:
@@ -253,10 +259,11 @@ def _sweep(
         # Before the table's state: a file committed in between would look as if nobody named it.
         stored = table.stored()
         active = {file.name for file in table.refresh()}
+        kept = active | table.awaited(stored)
         due = [
             name
             for name in maintenance_plan.files_to_delete(
-                stored, active, table.removed_at(), now, grace
+                stored, kept, table.removed_at(), now, grace
             )
             if table.full_name(name) not in in_use
         ]

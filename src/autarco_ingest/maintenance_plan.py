@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
     from autarco_ingest.lake_table import DataFile
 
+COMMIT_MAX = timedelta(days=1)
+"""A file that no version has named for so long belongs to no commit that is still being made,
+however short the grace period for readers is."""
+
 DAY_END_WAIT = timedelta(minutes=30)
 """A day's last samples are flushed within minutes of its end."""
 
@@ -69,21 +73,27 @@ def days_expired(files: Iterable[DataFile], today: date, keep_days: int) -> list
 
 def files_to_delete(
     stored: Mapping[str, datetime],
-    active: AbstractSet[str],
+    kept: AbstractSet[str],
     removed: Mapping[str, datetime],
     now: datetime,
     grace: timedelta,
 ) -> list[str]:
     """Returns the stored files that no version of the table needs any more, by name.
 
-    `stored` says when each file was written, `active` which ones the newest version names, and
-    `removed` since when a version does without a file, as far as the log remembers. A file that no
-    version ever named may belong to a commit that is just being made, so it has the grace too.
+    `stored` says when each file was written, `kept` which ones the newest version names or a commit
+    may still name, and `removed` since when a version does without a file, as far as the log
+    remembers.
     """
+
+    def is_over(name: str, written_at: datetime) -> bool:
+        if name in removed:
+            return now - max(written_at, removed[name]) >= grace
+        return now - written_at >= max(grace, COMMIT_MAX)
+
     return sorted(
         name
         for name, written_at in stored.items()
-        if name not in active and now - max(written_at, removed.get(name, written_at)) >= grace
+        if name not in kept and is_over(name, written_at)
     )
 
 

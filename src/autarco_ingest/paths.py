@@ -16,6 +16,7 @@ from autarco_ingest import durable, schema
 
 _TAIL_PREFIX = "tail-"
 _COMPACTED_PREFIX = "compact-"
+_BATCH_FILE = re.compile(r"part-(.+)-(\d{12,})(?:\.v\d+)?\.parquet")
 _VERSION = re.compile(r"\d{20}")
 _SCHEMA_MARK = re.compile(r"\.v(\d+)\.parquet$")
 _UNMARKED = 2
@@ -182,6 +183,11 @@ def log_directory(table: Path) -> Path:
     return table / "_delta_log"
 
 
+def log_lock(table: Path) -> Path:
+    """Returns what keeps repair and pruning of a Delta table's log apart."""
+    return table / ".log.lock"
+
+
 def log_entry(table: Path, version: int) -> Path:
     """Returns the log entry of one Delta version."""
     return log_directory(table) / f"{version:020d}.json"
@@ -222,6 +228,12 @@ def data_file(node: str, version: int, date: str) -> str:
     it left behind, instead of leaving one more that no table refers to.
     """
     return f"date={date}/part-{node}-{version:012d}{_suffix()}"
+
+
+def batch_of(name: str) -> tuple[str, int] | None:
+    """Returns node and version of the batch that a data file is of; None for any other file."""
+    found = _BATCH_FILE.fullmatch(name.rpartition("/")[2])
+    return (found[1], int(found[2])) if found else None
 
 
 def compacted_file(date: str) -> str:

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import configparser
 import contextlib
+import fcntl
 import json
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, TYPE_CHECKING, Protocol, TypeAlias, TypeVar
@@ -25,7 +27,8 @@ from pyarrow import fs
 from autarco_ingest import delta_log, durable, paths
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from autarco_ingest.settings import LakeSettings
@@ -103,6 +106,9 @@ class TableStore(Protocol):
 
     def log_files(self, table: str) -> list[Stored]:
         """Lists the files of a table's log; their names go to `open` and `delete` as well."""
+
+    def log_locked(self, table: str) -> AbstractContextManager[None]:
+        """Keeps repair and pruning of a log apart: each trusts what the other deletes."""
 
     def repair(self, table: str) -> None:
         """Makes the place ready before the table is opened: no torn log, all directories."""
@@ -200,10 +206,22 @@ class LocalStore:
                 found.append(Stored(name=name, bytes=status.st_size, modified_ms=modified_ms))
         return found
 
+    @contextlib.contextmanager
+    def log_locked(self, table: str) -> Iterator[None]:
+        """See TableStore."""
+        lock = paths.log_lock(self._directory(table))
+        descriptor = os.open(lock, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
     def repair(self, table: str) -> None:
         """See TableStore."""
         durable.make_directory(paths.log_directory(self._directory(table)))
-        delta_log.repair(self._directory(table))
+        with self.log_locked(table):
+            delta_log.repair(self._directory(table))
 
     def sync_log(self, table: str, first: int, last: int) -> None:
         """See TableStore."""
@@ -351,6 +369,10 @@ class ObjectStore:
             for info in self.file_system.get_file_info(chosen)
             if info.is_file
         ]
+
+    def log_locked(self, table: str) -> AbstractContextManager[None]:
+        """See TableStore; nothing is repaired here."""
+        return contextlib.nullcontext()
 
     def repair(self, table: str) -> None:
         """See TableStore; an object is there as a whole or not at all."""

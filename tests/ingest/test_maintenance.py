@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,7 @@ import pytest
 from deltalake import DeltaTable
 
 import rows
-from autarco_ingest import catalog, lake, lake_table, maintenance, paths, settings
+from autarco_ingest import catalog, lake, lake_table, maintenance, paths, settings, table_store
 from autarco_ingest.forgotten import Forgotten
 from autarco_ingest.paths import DataDirectory
 from autarco_ingest.storage import Storage
@@ -243,7 +244,27 @@ class TestTogether:
         monkeypatch.setattr(lake_table.LakeTable, "replace", refuse)
         with pytest.raises(maintenance.MaintenanceError, match="somebody else"):
             place.maintain()
+        assert set(place.files()) < set(place.on_disk()), "left for the sweep"
+        monkeypatch.undo()
+        place.maintain(datetime.now(UTC) + timedelta(days=2), compact=False)
         assert place.on_disk() == place.files()
+
+    def test_a_commit_whose_answer_was_lost_keeps_its_files(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        place.commit(rows.readings(sample(0)))
+        place.commit(rows.readings(sample(1)))
+        replace = lake_table.LakeTable.replace
+        answers = ["lost"]
+
+        def lose(table: LakeTable, old: list[DataFile], new: list[DataFile]) -> None:
+            replace(table, old, new)
+            if table.name == "readings" and answers:
+                raise lake_table.ConflictError(answers.pop())
+
+        monkeypatch.setattr(lake_table.LakeTable, "replace", lose)
+        place.maintain()
+        assert [row["record_no"] for row in place.stored()] == [0, 1]
 
     def test_killed_at_any_instant_it_leaves_all_rows_once(self, place: Place) -> None:
         dice = random.Random(7)
@@ -360,13 +381,56 @@ class TestSweep:
 
     def test_a_file_being_committed_is_left_alone(self, place: Place) -> None:
         place.commit(rows.readings(sample(0)))
-        fresh = place.data.lake / "readings" / "date=2026-06-15" / "part-other-000000000001.parquet"
+        fresh = place.data.lake / "readings" / paths.compacted_file("2026-06-15")
         fresh.write_bytes(b"written, not committed yet")
         now = datetime.now(UTC)
         place.maintain(now)
         assert fresh.exists()
         place.maintain(now + timedelta(days=2))
         assert not fresh.exists()
+
+    @pytest.mark.parametrize("grace_s", ["0", "86400"])
+    def test_a_batch_that_a_node_may_come_back_for_is_left_alone(
+        self, tmp_path: Path, grace_s: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        place = Place(tmp_path / "data", **{"maintenance.retired_grace_s": grace_s})
+        place.commit(rows.readings(sample(0)))
+        left = place.data.lake / "readings" / paths.data_file("node", 2, "2026-06-15")
+        left.write_bytes(b"crashed before its commit")
+        removed_at = lake_table.LakeTable.removed_at
+        todo = [lambda: place.commit(rows.readings(sample(1)))]
+
+        def come_back(table: LakeTable) -> dict[str, datetime]:
+            if table.name == "readings" and todo:
+                todo.pop()()
+            return removed_at(table)
+
+        monkeypatch.setattr(lake_table.LakeTable, "removed_at", come_back)
+        place.maintain(datetime.now(UTC) + timedelta(days=9), compact=False)
+        assert sorted(row["record_no"] for row in place.stored()) == [0, 1]
+
+    def test_a_server_that_starts_while_the_log_is_pruned_keeps_its_table(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for minute in range(4):
+            place.commit(rows.readings(sample(minute)))
+        (table, *_) = maintenance.open_tables(place.settings, place.data)
+        table.checkpoint()
+        log_files = table_store.LocalStore.log_files
+        starting: list[threading.Thread] = []
+
+        def listed(store: table_store.LocalStore, name: str) -> list[table_store.Stored]:
+            found = log_files(store, name)
+            if not starting:
+                starting.append(threading.Thread(target=store.repair, args=["readings"]))
+                starting[0].start()
+                starting[0].join(0.3)
+            return found
+
+        monkeypatch.setattr(table_store.LocalStore, "log_files", listed)
+        table.prune_log(datetime.now(UTC) + timedelta(days=1))
+        starting[0].join()
+        assert len(place.stored()) == 4
 
     def test_log_entries_go_when_a_checkpoint_has_replaced_them(
         self, place: Place, monkeypatch: pytest.MonkeyPatch
