@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import io
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from autarco_ingest.forgotten import INVERTER_SN_CHARACTERS_MAX
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from autarco_ingest.lake_table import LakeTable
@@ -57,7 +60,10 @@ def logger_needle(logger_sn: int) -> Needle:
 
 def inverter_needle(inverter_sn: str) -> Needle:
     """An inverter is a text, in frames as well."""
-    pattern = _text(re.escape(inverter_sn.encode()), inverter_sn)
+    # A longer serial number may hold this one. One of full length has no blank behind it in frames.
+    end = rb"" if len(inverter_sn) >= INVERTER_SN_CHARACTERS_MAX else rb"(?![0-9A-Za-z])"
+    exact = rb"(?<![0-9A-Za-z])" + re.escape(inverter_sn.encode()) + end
+    pattern = _text(exact, inverter_sn)
     return Needle("inverter_sn", inverter_sn, re.compile(pattern))
 
 
@@ -69,10 +75,10 @@ def _text(pattern: bytes, serial: str) -> bytes:
     return pattern if len(serial) >= TELLING_CHARACTERS else rb"(?!)"
 
 
-def search(root: Path, tables: Iterable[LakeTable], needle: Needle) -> Search:
-    """Searches every file below `root` and every file of the tables, wherever those are."""
+def search(places: Sequence[Path], tables: Iterable[LakeTable], needle: Needle) -> Search:
+    """Searches every file below the places, and of tables that are not there."""
     result = Search()
-    for name, content in _contents(root, tables):
+    for name, content in _contents(places, tables):
         if content is None:
             result.traces.append(f"{name}: cannot be read")
             continue
@@ -87,21 +93,27 @@ def search(root: Path, tables: Iterable[LakeTable], needle: Needle) -> Search:
     return result
 
 
-def _contents(root: Path, tables: Iterable[LakeTable]) -> Iterator[tuple[str, bytes | None]]:
-    for path in sorted(root.rglob("*")):
-        if path.is_file() and not path.is_symlink():
-            try:
-                yield str(path.relative_to(root)), path.read_bytes()
-            except FileNotFoundError:
-                # A running server replaces its small files all the time; the new one is as clean.
-                continue
-            except OSError:
-                yield str(path.relative_to(root)), None
+def _contents(
+    places: Sequence[Path], tables: Iterable[LakeTable]
+) -> Iterator[tuple[str, bytes | None]]:
+    for place in places:
+        for path in sorted(place.rglob("*")):
+            if path.is_file() and not path.is_symlink():
+                yield from _content(str(path.relative_to(place)), path.read_bytes)
     for table in tables:
-        if table.is_below(root):
-            continue
-        for name in table.everything():
-            yield f"{table.name}/{name}", table.content(name)
+        if not any(map(table.is_below, places)):
+            for name in table.everything():
+                yield from _content(f"{table.name}/{name}", partial(table.content, name))
+
+
+def _content(name: str, read: Callable[[], bytes]) -> Iterator[tuple[str, bytes | None]]:
+    try:
+        yield name, read()
+    except FileNotFoundError:
+        # A running server replaces its small files all the time; the new one is as clean.
+        return
+    except OSError:
+        yield name, None
 
 
 def _found(name: str, content: bytes, needle: Needle) -> bool:

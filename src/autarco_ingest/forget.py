@@ -21,13 +21,14 @@ import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib import metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from autarco_ingest import (
+    _core,
     check,
     durable,
     erasure_search,
@@ -55,6 +56,9 @@ is ill."""
 
 POLL_S = 0.2
 
+_TELLING_COLUMNS = ("logger_sn", "inverter_sn", "frame")
+"""Whose a row is follows from these."""
+
 LEFT_BEHIND = timedelta(hours=1)
 """A file that no version names after an hour belongs to no commit that is still being made."""
 
@@ -74,8 +78,11 @@ class Subject(msgspec.Struct, frozen=True):
         """Returns the subject that somebody names; raises ForgottenError for no serial number."""
         return cls(kind, forgotten.serial_text(kind, text))
 
-    def rows(self, table: schema.Table) -> pc.Expression | None:
-        """Returns what is true of the subject's rows in a table; None where it can have none."""
+    def where(self, table: schema.Table) -> pc.Expression | None:
+        """Returns what is true of all rows of the subject, and in `quarantine` of some others.
+
+        None where a table can have none. `mask` tells which rows it really are.
+        """
         if self.kind == "logger":
             return pc.field("logger_sn") == int(self.serial)
         if table is schema.READINGS:
@@ -84,6 +91,17 @@ class Subject(msgspec.Struct, frozen=True):
             # A frame of an unknown layout names its inverter all the same.
             return pc.match_substring(pc.field("frame"), self.serial)
         return None
+
+    def mask(self, table: schema.Table, rows: pa.Table) -> pa.ChunkedArray[Any]:
+        """Returns which of the rows are the subject's."""
+        if self.kind == "logger":
+            return _equal(rows.column("logger_sn"), int(self.serial))
+        if table is schema.READINGS:
+            return _equal(rows.column("inverter_sn"), self.serial)
+        frames = rows.column("frame").to_pylist()
+        # Another inverter's longer serial number may hold this one.
+        named = [self.serial in _core.inverter_serials(frame or b"") for frame in frames]
+        return pa.chunked_array([pa.array(named, pa.bool_())])
 
     def needle(self) -> erasure_search.Needle:
         """Returns what a trace of the subject looks like."""
@@ -130,9 +148,9 @@ def count(settings: Settings, subject: Subject) -> dict[str, int]:
     try:
         tables = maintenance.open_tables(settings, data)
         return {
-            table.name: sum(_rows_by_day(table, where).values())
+            table.name: sum(_rows_by_day(table, where, subject).values())
             for table in tables
-            if (where := subject.rows(table.schema)) is not None
+            if (where := subject.where(table.schema)) is not None
         }
     except (LakeError, StoreError, OSError, pa.ArrowException) as error:
         raise ForgetError(str(error)) from error
@@ -180,13 +198,13 @@ def _erase(
     rows: dict[str, int] = {}
     days = 0
     for table in tables:
-        where = subject.rows(table.schema)
+        where = subject.where(table.schema)
         if where is not None:
-            found = _rows_by_day(table, where)
+            found = _rows_by_day(table, where, subject)
             rows[table.name] = sum(found.values())
             for number, day in enumerate(found, start=1):
                 say(f"{table.name}: writing day {number} of {len(found)} anew")
-                maintenance.rewrite_day(table, day, partial(_without, where))
+                maintenance.rewrite_day(table, day, partial(_without, subject, table.schema))
             days += len(found)
         # Log entries of earlier versions tell the smallest and largest serial of each file.
         table.checkpoint()
@@ -199,7 +217,10 @@ def _erase(
     files = sum(_delete_replaced(table, now) for table in tables)
     entries = sum(table.prune_log(now) for table in tables)
     say("searching every file")
-    search = erasure_search.search(data.root, tables, subject.needle())
+    places = [data.root]
+    if not data.is_lake_remote and not data.lake.is_relative_to(data.root):
+        places.append(data.lake)
+    search = erasure_search.search(places, tables, subject.needle())
     proof = Proof(
         at=datetime.now(UTC),
         kind=subject.kind,
@@ -217,17 +238,29 @@ def _erase(
     return proof
 
 
-def _rows_by_day(table: LakeTable, where: pc.Expression) -> dict[str, int]:
+def _rows_by_day(table: LakeTable, where: pc.Expression, subject: Subject) -> dict[str, int]:
+    columns = [name for name in _TELLING_COLUMNS if name in _names(table.schema)]
     found: dict[str, int] = {}
     for file in sorted(table.refresh(), key=lambda file: file.date):
-        rows = table.read([file], columns=[table.schema.time_column], where=where).num_rows
-        if rows:
-            found[file.date] = found.get(file.date, 0) + rows
+        rows = table.read([file], columns=columns, where=where)
+        count = pc.sum(subject.mask(table.schema, rows)).as_py() or 0
+        if count:
+            found[file.date] = found.get(file.date, 0) + count
     return found
 
 
-def _without(where: pc.Expression, rows: pa.Table) -> pa.Table:
-    return rows.filter(~where)
+def _without(subject: Subject, table: schema.Table, rows: pa.Table) -> pa.Table:
+    return rows.filter(pc.invert(subject.mask(table, rows)))
+
+
+def _equal(column: pa.ChunkedArray[Any], value: int | str) -> pa.ChunkedArray[Any]:
+    # The stubs know of arrays only.
+    found: Any = pc.equal(column, pa.scalar(value, column.type))
+    return cast("pa.ChunkedArray[Any]", found)
+
+
+def _names(table: schema.Table) -> set[str]:
+    return {column.name for column in table.columns}
 
 
 def _delete_replaced(table: LakeTable, now: datetime) -> int:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
@@ -105,10 +106,13 @@ def run(
         with alone(data.maintenance_lock):
             tables = open_tables(settings, data)
             before = _named_by(tables)
-            days = _compact(tables, settings, now, every_day, note) if compact else []
+            failures: list[str] = []
+            days = _compact(tables, settings, now, every_day, note, failures) if compact else []
             expired = _retain(tables, settings, now) if retain else {}
             _renew_catalog(tables, settings, data, before)
             deleted = _sweep(tables, settings, data, now)
+            if failures:
+                raise MaintenanceError("; ".join(failures))
             return Outcome(days=days, expired=expired, deleted=deleted)
     except (
         LakeError,
@@ -203,6 +207,7 @@ def _compact(
     now: datetime,
     every_day: bool,
     note: Callable[[DayReport], None],
+    failures: list[str],
 ) -> list[DayReport]:
     policy = maintenance_plan.Policy(
         small_files_max=settings.maintenance.small_files_max,
@@ -216,7 +221,12 @@ def _compact(
         else:
             days = maintenance_plan.days_due(files, now, policy)
         for day in days:
-            report = rewrite_day(table, day)
+            try:
+                report = rewrite_day(table, day)
+            except (LakeError, pa.ArrowException, pl.exceptions.PolarsError) as error:
+                # One day that cannot be read must not keep the others, or what has expired.
+                failures.append(f"{day}: {error}")
+                continue
             if report is not None:
                 note(report)
                 reports.append(report)

@@ -34,12 +34,14 @@ def main() -> int:
     os.nice(NICENESS)
     events = structlog.get_logger(__name__)
     try:
-        outcome = maintenance.run(chosen, datetime.now(UTC))
+        outcome = maintenance.run(
+            chosen,
+            datetime.now(UTC),
+            note=lambda day: events.info("compacted", **msgspec.structs.asdict(day)),
+        )
     except maintenance.MaintenanceError as error:
         events.error("maintenance failed", error=str(error))
         return 1
-    for day in outcome.days:
-        events.info("compacted", **msgspec.structs.asdict(day))
     for table, dates in outcome.expired.items():
         if dates:
             events.info("expired", table=table, first=dates[0], last=dates[-1], days=len(dates))

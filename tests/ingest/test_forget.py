@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from autarco_ingest import erasure_search, paths
+import rows as ingest_rows
+from autarco_ingest import erasure_search, paths, schema
 from autarco_ingest.forget import Subject
 from autarco_ingest.forgotten import ForgottenError
 from autarco_ingest.paths import DataDirectory
@@ -184,7 +185,20 @@ def test_short_serial_numbers_are_told_by_values_only(tmp_path: Path) -> None:
     (tmp_path / "text").write_bytes(b"7 A")
     pq.write_table(pa.table({"logger_sn": [7], "inverter_sn": ["A"]}), tmp_path / "a.parquet")
     for needle in (erasure_search.logger_needle(7), erasure_search.inverter_needle("A")):
-        assert erasure_search.search(tmp_path, [], needle).traces == ["a.parquet"]
+        assert erasure_search.search([tmp_path], [], needle).traces == ["a.parquet"]
+
+
+def test_an_inverter_whose_serial_holds_another_is_somebody_else() -> None:
+    frames = [unknown_layout(logger_sn) for logger_sn in (FORGOTTEN, OTHER)]
+    table = schema.conform(
+        schema.QUARANTINE, ingest_rows.quarantine(*({"frame": frame} for frame in frames))
+    )
+    assert Subject.of("inverter", "OWN5678").mask(schema.QUARANTINE, table).to_pylist() == [
+        True,
+        False,
+    ]
+    for other in ("OWN567", "WN5678", "OWN"):
+        assert not any(Subject.of("inverter", other).mask(schema.QUARANTINE, table).to_pylist())
 
 
 class TestSearch:
@@ -206,9 +220,18 @@ class TestSearch:
     )
     def test_a_logger_in_bytes(self, tmp_path: Path, content: bytes, is_trace: bool) -> None:
         (tmp_path / "file").write_bytes(content)
-        search = erasure_search.search(tmp_path, [], self.LOGGER)
+        search = erasure_search.search([tmp_path], [], self.LOGGER)
         assert search.traces == (["file"] if is_trace else [])
         assert search.bytes == len(content)
+
+    def test_an_inverter_in_bytes_is_no_part_of_a_longer_one(self, tmp_path: Path) -> None:
+        for content, is_trace in (
+            (b"\0OWN5678  \0", True),
+            (b"OWN56789", False),
+            (b"XOWN5678", False),
+        ):
+            (tmp_path / "file").write_bytes(content)
+            assert bool(erasure_search.search([tmp_path], [], self.INVERTER).traces) is is_trace
 
     def test_values_in_compressed_pages(self, tmp_path: Path) -> None:
         table = pa.table(
@@ -220,15 +243,15 @@ class TestSearch:
         )
         pq.write_table(table, tmp_path / "a.parquet", compression="zstd", write_statistics=False)
         for needle in (self.LOGGER, self.INVERTER):
-            assert erasure_search.search(tmp_path, [], needle).traces == ["a.parquet"]
+            assert erasure_search.search([tmp_path], [], needle).traces == ["a.parquet"]
         others = table.filter(pc.field("logger_sn") == OTHER)
         pq.write_table(others, tmp_path / "a.parquet", compression="zstd")
         for needle in (self.LOGGER, self.INVERTER):
-            assert erasure_search.search(tmp_path, [], needle).traces == []
+            assert erasure_search.search([tmp_path], [], needle).traces == []
 
     def test_what_cannot_be_read_counts_as_a_trace(self, tmp_path: Path) -> None:
         (tmp_path / "torn.parquet").write_bytes(b"PAR1 and no more")
-        assert erasure_search.search(tmp_path, [], self.LOGGER).traces == [
+        assert erasure_search.search([tmp_path], [], self.LOGGER).traces == [
             "torn.parquet: cannot be read as Parquet"
         ]
 

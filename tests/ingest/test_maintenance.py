@@ -325,6 +325,23 @@ def compacting(chosen: Settings) -> subprocess.Popen[bytes]:
     return process
 
 
+def test_a_day_that_cannot_be_read_keeps_nothing_else_from_being_done(tmp_path: Path) -> None:
+    place = Place(tmp_path / "data", **{"retention.quarantine_days": "10"})
+    place.commit(rows.readings(sample(0)))
+    (damaged,) = place.files()
+    (place.data.lake / "readings" / damaged).write_bytes(b"damaged")
+    place.commit(
+        rows.readings(sample(-2 * 24 * 60)),
+        frames=rows.quarantine({"received_at": DAY - timedelta(days=40)}),
+    )
+
+    with pytest.raises(maintenance.MaintenanceError, match="2026-06-15"):
+        place.maintain()
+
+    assert [paths.is_compacted(name) for name in place.files()] == [True, False]
+    assert place.files("quarantine") == []
+
+
 class TestRetention:
     def test_days_leave_by_table_and_their_files_after_the_grace_period(
         self, tmp_path: Path
