@@ -139,6 +139,26 @@ WITH midnights AS MATERIALIZED ({_MIDNIGHTS}
         today_max > 0 AND today_min = today_max AND growth = 0 AND last = lag(last) OVER (
             PARTITION BY inverter_sn ORDER BY day
         ) AS is_still_yesterday,
+        -- What the total grew since the last sample of a day before, where it can have.
+        lag(day) OVER days AS day_before,
+        first.total - lag(last.total) OVER days AS since_wh,
+        CASE
+            WHEN since_wh BETWEEN 0 AND 2000
+                + 1.1 * coalesce(max(ac_power_max) OVER (PARTITION BY inverter_sn), 100000)
+                    * (epoch(first_at) - epoch(lag(last_at) OVER days)) / 3600
+            THEN since_wh
+        END AS night_wh,
+        CASE
+            WHEN first.today > last.today OR is_still_yesterday OR first.today > night_wh + 1100
+            THEN 0 ELSE coalesce(first.today, 0)
+        END AS start_wh,
+        -- Of it, what the daily counter does not claim for its own day.
+        CASE
+            WHEN today_max IS NULL THEN night_wh
+            WHEN night_wh - start_wh
+                > if(first.total % 1000 = 0 AND last.total % 1000 = 0, 1100, 200)
+            THEN night_wh - start_wh
+        END AS unclaimed_wh,
         coalesce(CASE
             WHEN today_max IS NULL THEN
                 first.total = total_min AND last.total = total_max
@@ -157,6 +177,7 @@ WITH midnights AS MATERIALIZED ({_MIDNIGHTS}
                 )
         END, false) AS is_simple
     FROM counted
+    WINDOW days AS (PARTITION BY inverter_sn ORDER BY day)
 ), suspect AS (
     SELECT
         inverter_sn, ts, energy_today_wh AS today, energy_total_wh AS total,
@@ -238,27 +259,43 @@ WITH midnights AS MATERIALIZED ({_MIDNIGHTS}
             ELSE {{'wh': greatest(total_wh, today_last), 'method': 'estimated'}}
         END AS energy
     FROM summed
+), assigned AS (
+    SELECT
+        *,
+        CASE
+            WHEN is_still_yesterday THEN 0
+            WHEN is_simple AND is_reset_early THEN today_max
+            WHEN is_simple THEN coalesce(last.today, growth)
+            ELSE energy.wh
+        END AS wh,
+        CASE
+            WHEN is_still_yesterday THEN 'estimated'
+            WHEN is_simple THEN if(last.today IS NULL, 'total', 'today')
+            ELSE energy.method
+        END AS how,
+        day = day_before + 1 AS follows,
+        -- The evening that only the next day tells of. Without a daily counter nobody can tell
+        -- evening from morning, and the morning gets it.
+        coalesce(
+            lead(CASE WHEN follows AND today_max IS NOT NULL THEN unclaimed_wh END)
+                OVER (PARTITION BY inverter_sn ORDER BY day),
+            0
+        ) AS evening_wh,
+        if(follows AND today_max IS NULL, coalesce(unclaimed_wh, 0), 0) AS morning_wh
+    FROM compared LEFT JOIN judged USING (inverter_sn, day)
 )
 SELECT
     inverter_sn,
     day,
-    CASE
-        WHEN is_still_yesterday THEN 0
-        WHEN is_simple AND is_reset_early THEN today_max
-        WHEN is_simple THEN coalesce(last.today, growth)
-        ELSE energy.wh
-    END / 1000 AS energy_kwh,
-    CASE
-        WHEN is_still_yesterday THEN 'estimated'
-        WHEN is_simple THEN if(last.today IS NULL, 'total', 'today')
-        ELSE energy.method
-    END AS method,
+    (wh + evening_wh + morning_wh) / 1000 AS energy_kwh,
+    if(evening_wh > 0 OR morning_wh > 1100, 'estimated', how) AS method,
     coalesce(n_resets, 0) AS n_resets,
+    CASE WHEN NOT follows AND unclaimed_wh > 0 THEN unclaimed_wh / 1000 END AS energy_gap_kwh,
     ac_power_max,
     readings,
     first_at,
     last_at
-FROM compared LEFT JOIN judged USING (inverter_sn, day)
+FROM assigned
 """  # noqa: S608
 
 _DAILY_QUALITY = f"""
@@ -408,12 +445,18 @@ DAILY_ENERGY_COLUMNS = (
         name="method",
         type=pa.string(),
         description="Which counter gave it: today, total, or estimated where they contradicted "
-        "each other.",
+        "each other or only the next day tells of the evening.",
     ),
     _count(
         "n_resets",
         "Times a counter went down, other than the daily one over night; where both counters tell "
         "the same story from first to last sample, nobody looked.",
+    ),
+    _number(
+        "energy_gap_kwh",
+        "Energy since the last sample before this day, if days without samples lie between; "
+        "nobody knows on which of them, so it is in no energy_kwh. Add it to sums over months.",
+        "kWh",
     ),
     schema.Column(
         name="ac_power_max",

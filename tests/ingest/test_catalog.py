@@ -663,6 +663,58 @@ class TestDailyEnergy:
             date(2026, 6, 16): (0.0, "estimated"),
         }
 
+    def test_an_afternoon_without_connection_is_known_from_the_next_morning(
+        self, site: Site
+    ) -> None:
+        """The sticks were off the net from 12:00 until 10:00: both days are whole all the same."""
+        first = {"ac_power": 6_000.0}
+        found = self.day(
+            site,
+            [
+                {"ts": _utc(15, 5), "energy_today_wh": 0, "energy_total_wh": 50_000},
+                {"ts": _utc(15, 12), "energy_today_wh": 9_000, "energy_total_wh": 59_000} | first,
+                {"ts": _utc(16, 10), "energy_today_wh": 4_000, "energy_total_wh": 71_000},
+                {"ts": _utc(16, 19), "energy_today_wh": 14_000, "energy_total_wh": 81_000},
+            ],
+        )
+
+        assert found == {
+            date(2026, 6, 15): (17.0, "estimated"),
+            date(2026, 6, 16): (14.0, "today"),
+        }
+
+    def test_energy_of_days_without_samples_is_told_apart(self, site: Site) -> None:
+        found = self.day(
+            site,
+            [
+                {"ts": _utc(15, 5), "energy_today_wh": 0, "energy_total_wh": 50_000},
+                {"ts": _utc(15, 19), "energy_today_wh": 9_000, "energy_total_wh": 59_000}
+                | {"ac_power": 6_000.0},
+                {"ts": _utc(18, 10), "energy_today_wh": 4_000, "energy_total_wh": 88_000},
+                {"ts": _utc(18, 19), "energy_today_wh": 14_000, "energy_total_wh": 98_000},
+            ],
+        )
+
+        assert found == {date(2026, 6, 15): (9.0, "today"), date(2026, 6, 18): (14.0, "today")}
+        gaps = site.ask("SELECT day, energy_gap_kwh FROM daily_energy ORDER BY day")
+        assert [row["energy_gap_kwh"] for row in gaps] == [None, 25.0]
+
+    def test_without_a_daily_counter_a_night_gap_goes_to_the_morning(self, site: Site) -> None:
+        found = self.day(
+            site,
+            [
+                {"ts": _utc(15, 5), "energy_total_wh": 50_000, "ac_power": 6_000.0},
+                {"ts": _utc(15, 12), "energy_total_wh": 59_000},
+                {"ts": _utc(16, 10), "energy_total_wh": 71_000},
+                {"ts": _utc(16, 19), "energy_total_wh": 81_000},
+            ],
+        )
+
+        assert found == {
+            date(2026, 6, 15): (9.0, "total"),
+            date(2026, 6, 16): (22.0, "estimated"),
+        }
+
     def test_a_single_sample_is_what_its_daily_counter_says(self, site: Site) -> None:
         found = self.day(
             site, [{"ts": _utc(15, 12), "energy_today_wh": 7_000, "energy_total_wh": 90_000}]
@@ -706,7 +758,8 @@ class TestDailyEnergy:
         site.show()
 
         found = {row["day"]: row for row in site.ask("FROM daily_energy")}
-        assert (found[day]["energy_kwh"], found[day]["readings"]) == (hours - 1.0, hours)
+        # One kWh in each hour, the one over the midnight before with it.
+        assert (found[day]["energy_kwh"], found[day]["readings"]) == (float(hours), hours)
 
     def test_time_zones_behind_utc_have_their_own_days(self, site: Site) -> None:
         site.commit(
