@@ -336,9 +336,12 @@ def _tell_deleted(outcome: Outcome) -> None:
 def _forget(parsed: argparse.Namespace) -> int:
     settings = _settings(parsed)
     _needs_tables(settings)
+    import msgspec
+
     from autarco_ingest import forget, log
 
-    log.configure(settings.log)
+    # A server that is started for some steps has nothing to tell but what fails.
+    log.configure(msgspec.structs.replace(settings.log, level="warning"))
     try:
         if parsed.logger is None:
             subject = forget.Subject.of("inverter", parsed.inverter)

@@ -25,7 +25,7 @@ from deltalake.transaction import AddAction, RemoveAction
 from autarco_ingest import lake, paths, schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import pyarrow.compute as pc
     from pyarrow.fs import FileSystem
@@ -171,6 +171,8 @@ class LakeTable:
             self._store.sync_log(self.name, last + 1, version)
             self._delta.create_checkpoint()
             self._store.sync_checkpoint(self.name, version)
+            # A handle goes on replaying every entry since it was opened; a new one starts here.
+            self._delta = lake.open_delta(self._store, self.name)
 
     def prune_log(self, before: datetime) -> int:
         """Deletes what the newest checkpoint has replaced and is older; returns how many files.
@@ -202,8 +204,26 @@ class LakeTable:
     def removed_at(self) -> dict[str, datetime]:
         """Returns since when the table does without a file, as far as the log's entries tell."""
         removed = {}
+        for action, _ in self._log():
+            if remove := action.get("remove"):
+                removed[unquote(remove["path"])] = _moment(remove["deletionTimestamp"])
+        return removed
+
+    def set_aside_at(self) -> dict[str, datetime]:
+        """Returns since when `check --set-aside` has kept a file out that may still come back."""
+        aside = {}
+        for action, is_repair in self._log():
+            if (remove := action.get("remove")) and is_repair:
+                aside[unquote(remove["path"])] = _moment(remove["deletionTimestamp"])
+            elif add := action.get("add"):
+                aside.pop(unquote(add["path"]), None)
+        return aside
+
+    def _log(self) -> Iterator[tuple[dict[str, Any], bool]]:
+        """Yields every action of the log's entries, oldest first, and whether a repair made it."""
         with lake.reported(self.schema):
-            for file in sorted(self._store.log_files(self.name), key=lambda file: file.name):
+            files = sorted(self._store.log_files(self.name), key=lambda file: file.name)
+            for file in files:
                 if not file.name.endswith(".json"):
                     continue
                 try:
@@ -211,10 +231,11 @@ class LakeTable:
                 except FileNotFoundError:
                     # Somebody else prunes the log at the same time.
                     continue
-                for line in lines:
-                    if remove := json.loads(line).get("remove"):
-                        removed[unquote(remove["path"])] = _moment(remove["deletionTimestamp"])
-        return removed
+                actions = [json.loads(line) for line in lines]
+                is_repair = any(
+                    action.get("commitInfo", {}).get("operation") == "FSCK" for action in actions
+                )
+                yield from ((action, is_repair) for action in actions)
 
     def awaited(self, names: Iterable[str]) -> set[str]:
         """Returns which files a batch may still come to name, as the table was last read.

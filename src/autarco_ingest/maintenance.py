@@ -56,6 +56,9 @@ CONFLICTS_MAX = 5
 REPEAT_WINDOW = timedelta(hours=6)
 """A stick that repeats a measurement over midnight does so every few minutes."""
 
+SET_ASIDE_KEPT = timedelta(days=90)
+"""Whoever has a backup of a damaged file has brought it back by then."""
+
 LOG_KEPT = timedelta(days=1)
 """Entries that a checkpoint has replaced stay so long for readers that began before it."""
 
@@ -230,7 +233,7 @@ def _compact(
             if report is not None:
                 note(report)
                 reports.append(report)
-        table.checkpoint(entries_min=lake.ENTRIES_PER_CHECKPOINT)
+            table.checkpoint(entries_min=lake.ENTRIES_PER_CHECKPOINT)
     return reports
 
 
@@ -269,7 +272,9 @@ def _sweep(
         # Before the table's state: a file committed in between would look as if nobody named it.
         stored = table.stored()
         active = {file.name for file in table.refresh()}
-        kept = active | table.awaited(stored)
+        # What was set aside comes back by what the log says of it.
+        aside = table.set_aside_at()
+        kept = active | table.awaited(stored) | aside.keys()
         due = [
             name
             for name in maintenance_plan.files_to_delete(
@@ -278,7 +283,8 @@ def _sweep(
             if table.full_name(name) not in in_use
         ]
         table.delete(due)
-        table.prune_log(now - max(LOG_KEPT, grace))
+        if not any(now - since < SET_ASIDE_KEPT for since in aside.values()):
+            table.prune_log(now - max(LOG_KEPT, grace))
         deleted += len(due)
     return deleted
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import rows
-from autarco_ingest import catalog, check_reader, cli, paths
+from autarco_ingest import catalog, check_reader, cli, maintenance, paths, settings
 from autarco_ingest.check_reader import Reader, ReaderError, ReadFile
 from autarco_ingest.finding import Finding
 from autarco_ingest.lake import Lake
@@ -548,6 +548,25 @@ def test_what_was_set_aside_comes_back_from_a_backup(data: paths.DataDirectory, 
         server.stop()
     assert readings_count(data) == BATCHES * ROWS_PER_BATCH
     assert check(data, "--bring-back")[:2] == (0, [])
+
+
+def test_what_was_set_aside_comes_back_after_maintenance_too(data: paths.DataDirectory) -> None:
+    file = readings_file(data, 2)
+    backup = file.read_bytes()
+    shorten(file)
+    check(data, "--set-aside")
+    chosen = settings.load(overrides={"data": str(data.root), "retention.sessions_days": "0"})
+    for table in maintenance.open_tables(chosen, data):
+        table.checkpoint()
+    file.write_bytes(backup)
+    # Copied with the time it had.
+    os.utime(file, (1_000_000_000, 1_000_000_000))
+
+    maintenance.run(chosen, datetime.now(UTC) + timedelta(days=30), compact=False)
+
+    assert file.exists()
+    assert check(data, "--bring-back")[:2] == (0, [])
+    assert readings_count(data) == BATCHES * ROWS_PER_BATCH
 
 
 def test_setting_aside_that_was_interrupted_is_finished_by_the_next(
