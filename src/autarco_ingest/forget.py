@@ -32,6 +32,7 @@ from autarco_ingest import (
     check,
     durable,
     erasure_search,
+    file_lock,
     forgotten,
     maintenance,
     paths,
@@ -168,7 +169,7 @@ def forget(settings: Settings, subject: Subject, say: Callable[[str], None]) -> 
         revision = forgotten.add(data, subject.kind, subject.serial)
         say("refused from now on; taking it out of journal, tail and latest readings")
         _purged(settings, data, revision)
-        with maintenance.alone(data.maintenance_lock):
+        with file_lock.held(data.maintenance_lock):
             return _erase(settings, data, subject, say)
     except (
         LakeError,
@@ -206,18 +207,18 @@ def _erase(
                 say(f"{table.name}: writing day {number} of {len(found)} anew")
                 maintenance.rewrite_day(table, day, partial(_without, subject, table.schema))
             days += len(found)
-        # Log entries of earlier versions tell the smallest and largest serial of each file.
-        table.checkpoint()
     if subject.kind == "logger":
         registry.remove(settings.registry.file or data.registry, int(subject.serial))
     say("waiting for a catalog without the replaced files")
     _purged(settings, data, forgotten.request(data))
     say("deleting replaced files and old log entries")
     now = datetime.now(UTC)
+    # Anew: a server that started for the step before may have removed a checkpoint they rest on.
+    tables = maintenance.open_tables(settings, data)
     files = sum(_delete_replaced(table, now) for table in tables)
+    # Log entries of earlier versions tell the smallest and largest serial of each file.
     for table in tables:
-        # Once more: a server that started for the step before may have removed the one above.
-        table.checkpoint(entries_min=0)
+        table.checkpoint()
     entries = sum(table.prune_log(now) for table in tables)
     say("searching every file")
     places = [data.root]
@@ -270,7 +271,7 @@ def _delete_replaced(table: LakeTable, now: datetime) -> int:
     stored = table.stored()
     active = {file.name for file in table.refresh()}
     active |= table.awaited(stored)
-    removed = table.removed_at()
+    removed = table.past().removed_at
     due = [
         name
         for name, written_at in stored.items()

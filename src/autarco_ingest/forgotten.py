@@ -13,12 +13,10 @@ Not here: when a server purges (`server`), and how the tables' files are rewritt
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import hmac
 import os
 import secrets
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
@@ -26,11 +24,11 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from autarco_ingest import _core, durable, paths, schema
+from autarco_ingest import _core, durable, file_lock, paths, schema
 from autarco_ingest.registry import LOGGER_SN_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 Kind: TypeAlias = Literal["logger", "inverter"]
@@ -155,7 +153,7 @@ def add(data: paths.DataDirectory, kind: Kind, serial: str | int) -> int:
     Raises ForgottenError or OSError.
     """
     wanted = serial_text(kind, serial)
-    with _changing(data):
+    with file_lock.held(data.forgotten_lock):
         listed = _read(data)
         # A new key while there are entries would make them meaningless.
         key = _read_key(data) if listed.entries else _made_key(data)
@@ -173,7 +171,7 @@ def lift(data: paths.DataDirectory, kind: Kind, serial: str | int) -> bool:
     or OSError.
     """
     wanted = serial_text(kind, serial)
-    with _changing(data):
+    with file_lock.held(data.forgotten_lock):
         listed = _read(data)
         if not listed.entries:
             return False
@@ -189,7 +187,7 @@ def lift(data: paths.DataDirectory, kind: Kind, serial: str | int) -> bool:
 
 def request(data: paths.DataDirectory) -> int:
     """Asks a server to purge again and returns the new revision; raises as `add` does."""
-    with _changing(data):
+    with file_lock.held(data.forgotten_lock):
         listed = _read(data)
         return _write(data, listed.revision + 1, listed.entries)
 
@@ -238,18 +236,6 @@ def serial_text(kind: Kind, serial: str | int) -> str:
 
 def _digest(key: bytes, kind: Kind, serial: str) -> bytes:
     return hmac.digest(key, f"{kind}:{serial}".encode(), hashlib.sha256)[:DIGEST_BYTES]
-
-
-@contextmanager
-def _changing(data: paths.DataDirectory) -> Iterator[None]:
-    # Readable for all, which is enough to lock it: an operator who was root once must not lock
-    # the service's own user out. The directory is private.
-    descriptor = os.open(data.forgotten_lock, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _read(data: paths.DataDirectory) -> _List:

@@ -419,6 +419,7 @@ def _names(delta: DeltaTable) -> list[str]:
 
 
 def date_of(name: str) -> str:
+    """Returns the date of a data file's rows, which its name has."""
     return name.partition("/")[0].removeprefix("date=")
 
 
@@ -450,10 +451,10 @@ def _write_files(
     ]
 
 
-def write_file(store: TableStore, table: schema.Table, name: str, rows: pa.Table) -> Stored:
-    """Writes one file as compaction leaves it."""
+def write_file(store: TableStore, table: schema.Table, name: str, rows: pa.Table) -> AddAction:
+    """Writes one file as compaction leaves it and returns how the log is told of it."""
     write = partial(parquet_format.write, rows, table=table, compacted=True)
-    return store.write(table.name, name, write)
+    return _add_action(store.write(table.name, name, write), rows)
 
 
 def _add_action(stored: Stored, rows: pa.Table) -> AddAction:

@@ -20,7 +20,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
-from deltalake.transaction import AddAction, RemoveAction
+from deltalake.transaction import RemoveAction
 
 from autarco_ingest import lake, paths, schema
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     import pyarrow.compute as pc
+    from deltalake.transaction import AddAction
     from pyarrow.fs import FileSystem
 
     from autarco_ingest.table_store import TableStore
@@ -45,8 +46,15 @@ class DataFile(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     rows: int
     modified_at: datetime
-    statistics: dict[str, object] | None = None
-    """What the log shall say of its values; for files that are not in the table yet."""
+
+
+class Past(msgspec.Struct, frozen=True, kw_only=True):
+    """What the log's entries still tell of files that the newest version does without."""
+
+    removed_at: dict[str, datetime]
+    """Since when, by name."""
+    set_aside_at: dict[str, datetime]
+    """Of these, what `check --set-aside` has kept out and nobody has brought back."""
 
 
 class LakeTable:
@@ -104,26 +112,18 @@ class LakeTable:
                     parts.append(_selected(source, file, wanted, where))
         return pa.concat_tables(parts)
 
-    def write(self, name: str, rows: pa.Table) -> DataFile:
+    def write(self, name: str, rows: pa.Table) -> AddAction:
         """Writes one file and returns when it is safe; `replace` makes it part of the table."""
         with lake.reported(self.schema):
-            stored = lake.write_file(self._store, self.schema, name, rows)
-        return DataFile(
-            name=name,
-            date=lake.date_of(name),
-            bytes=stored.bytes,
-            rows=rows.num_rows,
-            modified_at=_moment(stored.modified_ms),
-            statistics=lake.statistics(rows),
-        )
+            return lake.write_file(self._store, self.schema, name, rows)
 
-    def replace(self, old: Sequence[DataFile], new: Sequence[DataFile]) -> None:
+    def replace(self, old: Sequence[DataFile], new: Sequence[AddAction]) -> None:
         """Exchanges files by one commit and returns when it is safe.
 
         Raises ConflictError when one of `old` is not in the table any more.
         """
         now_ms = int(datetime.now(UTC).timestamp() * 1000)
-        actions: list[AddAction | RemoveAction] = [
+        removed = [
             RemoveAction(
                 path=file.name,
                 data_change=True,
@@ -133,22 +133,11 @@ class LakeTable:
             )
             for file in old
         ]
-        actions += [
-            AddAction(
-                path=file.name,
-                size=file.bytes,
-                partition_values={"date": file.date},
-                modification_time=int(file.modified_at.timestamp() * 1000),
-                data_change=True,
-                stats=json.dumps(file.statistics),
-            )
-            for file in new
-        ]
         with lake.reported(self.schema):
             before = self._delta.version()
             try:
                 self._delta.create_write_transaction(
-                    actions,
+                    [*removed, *new],
                     "append",
                     self._delta.schema(),
                     ["date"],
@@ -201,23 +190,19 @@ class LakeTable:
             found = self._store.names(self.name)
         return {file.name: _moment(file.modified_ms) for file in found}
 
-    def removed_at(self) -> dict[str, datetime]:
-        """Returns since when the table does without a file, as far as the log's entries tell."""
-        removed = {}
-        for action, _ in self._log():
-            if remove := action.get("remove"):
-                removed[unquote(remove["path"])] = _moment(remove["deletionTimestamp"])
-        return removed
-
-    def set_aside_at(self) -> dict[str, datetime]:
-        """Returns since when `check --set-aside` has kept a file out that may still come back."""
-        aside = {}
+    def past(self) -> Past:
+        """Reads the log's entries; those that a checkpoint has replaced may be gone."""
+        removed: dict[str, datetime] = {}
+        aside: dict[str, datetime] = {}
         for action, is_repair in self._log():
-            if (remove := action.get("remove")) and is_repair:
-                aside[unquote(remove["path"])] = _moment(remove["deletionTimestamp"])
+            if remove := action.get("remove"):
+                name, since = unquote(remove["path"]), _moment(remove["deletionTimestamp"])
+                removed[name] = since
+                if is_repair:
+                    aside[name] = since
             elif add := action.get("add"):
                 aside.pop(unquote(add["path"]), None)
-        return aside
+        return Past(removed_at=removed, set_aside_at=aside)
 
     def _log(self) -> Iterator[tuple[dict[str, Any], bool]]:
         """Yields every action of the log's entries, oldest first, and whether a repair made it."""

@@ -15,7 +15,6 @@ from what there is. Files that batches added meanwhile stay beside the new ones 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -30,6 +29,7 @@ import structlog
 from autarco_ingest import (
     catalog,
     compaction,
+    file_lock,
     lake,
     maintenance_plan,
     paths,
@@ -106,7 +106,8 @@ def run(
     """
     data = paths.DataDirectory.at(settings.data, settings.lake.location)
     try:
-        with alone(data.maintenance_lock):
+        # Two rounds at once would do the same work twice.
+        with file_lock.held(data.maintenance_lock):
             tables = open_tables(settings, data)
             before = _named_by(tables)
             failures: list[str] = []
@@ -145,11 +146,12 @@ def rewrite_day(
         old = [file for file in files if file.date == day]
         if not old:
             return None
-        new = [
-            table.write(paths.compacted_file(day), rows)
-            for rows in _rewritten(table, day, old, files, drop)
-            if rows.num_rows
-        ]
+        new = []
+        rows_after = 0
+        for rows in _rewritten(table, day, old, files, drop):
+            if rows.num_rows:
+                new.append(table.write(paths.compacted_file(day), rows))
+                rows_after += rows.num_rows
         try:
             table.replace(old, new)
         except ConflictError:
@@ -165,9 +167,9 @@ def rewrite_day(
                 files_before=len(old),
                 files_after=len(new),
                 bytes_before=sum(file.bytes for file in old),
-                bytes_after=sum(file.bytes for file in new),
+                bytes_after=sum(file.size for file in new),
                 rows_before=sum(file.rows for file in old),
-                rows_after=sum(file.rows for file in new),
+                rows_after=rows_after,
             )
     raise AssertionError("the last attempt returns or raises")
 
@@ -272,18 +274,16 @@ def _sweep(
         # Before the table's state: a file committed in between would look as if nobody named it.
         stored = table.stored()
         active = {file.name for file in table.refresh()}
+        past = table.past()
         # What was set aside comes back by what the log says of it.
-        aside = table.set_aside_at()
-        kept = active | table.awaited(stored) | aside.keys()
+        kept = active | table.awaited(stored) | past.set_aside_at.keys()
         due = [
             name
-            for name in maintenance_plan.files_to_delete(
-                stored, kept, table.removed_at(), now, grace
-            )
+            for name in maintenance_plan.files_to_delete(stored, kept, past.removed_at, now, grace)
             if table.full_name(name) not in in_use
         ]
         table.delete(due)
-        if not any(now - since < SET_ASIDE_KEPT for since in aside.values()):
+        if not any(now - since < SET_ASIDE_KEPT for since in past.set_aside_at.values()):
             table.prune_log(now - max(LOG_KEPT, grace))
         deleted += len(due)
     return deleted
@@ -303,15 +303,18 @@ def _renew_catalog(
 ) -> None:
     """Lets the catalog name the new files where no server does so anyway within seconds.
 
-    Only if it named what the tables held `before`: otherwise a server ended between a commit and
-    its catalog, and the rows of the tail may be in the tables already.
+    Only if it names what the tables held `before`, and nothing came since but compacted files:
+    otherwise a server ended between a commit and its catalog, and the rows of the tail may be in
+    the tables already.
     """
-    named = catalog.files(data)
-    own = {name for name in named if Path(name).parent in (data.tail, data.latest.parent)}
-    if named - own != {name for names in before.values() for name in names}:
-        return
     with contextlib.suppress(set_aside.SetAsideError), set_aside.locked(data):
+        named = catalog.files(data)
+        own = {name for name in named if Path(name).parent in (data.tail, data.latest.parent)}
         after = _named_by(tables)
+        known = {name for names in before.values() for name in names}
+        came = {name for names in after.values() for name in names} - known
+        if named - own != known or not all(map(paths.is_compacted, came)):
+            return
         tails = [Path(name) for name in own if Path(name).parent == data.tail]
         moment = catalog.Moment(
             readings=after[schema.READINGS.name],
@@ -321,14 +324,3 @@ def _renew_catalog(
             latest=data.latest if str(data.latest) in own else None,
         )
         catalog.rebuild(data, moment, time_zone=settings.time_zone, remote=tables[0].file_system)
-
-
-@contextlib.contextmanager
-def alone(lock: Path) -> Iterator[None]:
-    """Waits for other maintenance of this data directory: two would do the same work twice."""
-    descriptor = os.open(lock, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

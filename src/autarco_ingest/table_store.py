@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import configparser
 import contextlib
-import fcntl
 import json
-import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, TYPE_CHECKING, Protocol, TypeAlias, TypeVar
@@ -24,10 +22,10 @@ import msgspec
 import pyarrow as pa
 from pyarrow import fs
 
-from autarco_ingest import delta_log, durable, paths
+from autarco_ingest import delta_log, durable, file_lock, paths
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -206,16 +204,9 @@ class LocalStore:
                 found.append(Stored(name=name, bytes=status.st_size, modified_ms=modified_ms))
         return found
 
-    @contextlib.contextmanager
-    def log_locked(self, table: str) -> Iterator[None]:
+    def log_locked(self, table: str) -> AbstractContextManager[None]:
         """See TableStore."""
-        lock = paths.log_lock(self._directory(table))
-        descriptor = os.open(lock, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+        return file_lock.held(paths.log_lock(self._directory(table)))
 
     def repair(self, table: str) -> None:
         """See TableStore."""

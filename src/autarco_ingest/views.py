@@ -136,9 +136,8 @@ WITH midnights AS MATERIALIZED ({_MIDNIGHTS}
         *,
         total_max - total_min AS growth,
         last.today = 0 AND today_max > first.today AS is_reset_early,
-        today_max > 0 AND today_min = today_max AND growth = 0 AND last = lag(last) OVER (
-            PARTITION BY inverter_sn ORDER BY day
-        ) AS is_still_yesterday,
+        today_max > 0 AND today_min = today_max AND growth = 0 AND last = lag(last) OVER days
+            AS is_still_yesterday,
         -- What the total grew since the last sample of a day before, where it can have.
         lag(day) OVER days AS day_before,
         first.total - lag(last.total) OVER days AS since_wh,

@@ -26,6 +26,8 @@ from test_compaction_race import Batch
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from deltalake.transaction import AddAction
+
     from autarco_ingest.lake_table import DataFile, LakeTable
     from autarco_ingest.settings import Settings
 
@@ -257,7 +259,7 @@ class TestTogether:
         replace = lake_table.LakeTable.replace
         answers = ["lost"]
 
-        def lose(table: LakeTable, old: list[DataFile], new: list[DataFile]) -> None:
+        def lose(table: LakeTable, old: list[DataFile], new: list[AddAction]) -> None:
             replace(table, old, new)
             if table.name == "readings" and answers:
                 raise lake_table.ConflictError(answers.pop())
@@ -296,7 +298,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, do: Any) -> None:
     replace = lake_table.LakeTable.replace
     todo = [do]
 
-    def after_something(table: LakeTable, old: list[DataFile], new: list[DataFile]) -> None:
+    def after_something(table: LakeTable, old: list[DataFile], new: list[AddAction]) -> None:
         if todo and table.name == "readings":
             todo.pop()()
         replace(table, old, new)
@@ -340,6 +342,22 @@ def test_a_day_that_cannot_be_read_keeps_nothing_else_from_being_done(tmp_path: 
 
     assert [paths.is_compacted(name) for name in place.files()] == [True, False]
     assert place.files("quarantine") == []
+
+
+def test_a_catalog_without_a_server_never_shows_the_rows_of_its_tail_twice(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server starts meanwhile, commits what the tail shows, and dies before its catalog."""
+    place.commit(rows.readings(sample(0)))
+    place.commit(rows.readings(sample(1)))
+    place.storage.show([rows.readings(sample(2))])
+    place.data.lock.touch()
+    meanwhile(monkeypatch, lambda: place.commit(rows.readings(sample(2))))
+
+    place.maintain()
+
+    answer = catalog.query(place.data, "SELECT record_no FROM readings ORDER BY ALL").to_pylist()
+    assert [row["record_no"] for row in answer] == [0, 1, 2]
 
 
 class TestRetention:
@@ -414,15 +432,15 @@ class TestSweep:
         place.commit(rows.readings(sample(0)))
         left = place.data.lake / "readings" / paths.data_file("node", 2, "2026-06-15")
         left.write_bytes(b"crashed before its commit")
-        removed_at = lake_table.LakeTable.removed_at
+        past = lake_table.LakeTable.past
         todo = [lambda: place.commit(rows.readings(sample(1)))]
 
-        def come_back(table: LakeTable) -> dict[str, datetime]:
+        def come_back(table: LakeTable) -> lake_table.Past:
             if table.name == "readings" and todo:
                 todo.pop()()
-            return removed_at(table)
+            return past(table)
 
-        monkeypatch.setattr(lake_table.LakeTable, "removed_at", come_back)
+        monkeypatch.setattr(lake_table.LakeTable, "past", come_back)
         place.maintain(datetime.now(UTC) + timedelta(days=9), compact=False)
         assert sorted(row["record_no"] for row in place.stored()) == [0, 1]
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import Place
+    from deltalake.transaction import AddAction
 
     from autarco_ingest.settings import Settings
 
@@ -80,9 +81,7 @@ def test_of_two_nodes_that_compact_one_day_the_second_finds_out(
     replace = LakeTable.replace
     todo = [lambda: maintenance.rewrite_day(other, "2026-06-15")]
 
-    def second(
-        table: LakeTable, old: list[lake_table.DataFile], new: list[lake_table.DataFile]
-    ) -> None:
+    def second(table: LakeTable, old: list[lake_table.DataFile], new: list[AddAction]) -> None:
         if todo:
             todo.pop()()
         replace(table, old, new)
