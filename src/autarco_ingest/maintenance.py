@@ -106,9 +106,10 @@ def run(
     """
     data = paths.DataDirectory.at(settings.data, settings.lake.location)
     try:
+        # Before the lock: where no tables are, nothing is left behind.
+        tables = open_tables(settings, data)
         # Two rounds at once would do the same work twice.
         with file_lock.held(data.maintenance_lock):
-            tables = open_tables(settings, data)
             before = _named_by(tables)
             failures: list[str] = []
             days = _compact(tables, settings, now, every_day, note, failures) if compact else []

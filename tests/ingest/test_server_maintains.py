@@ -130,3 +130,4 @@ def test_commands_by_hand(tmp_path: Path) -> None:
         assert refused.returncode == 2
         assert sentence in refused.stderr
         assert len(refused.stderr.splitlines()) == 1
+    assert list((tmp_path / "empty").iterdir()) == []
