@@ -52,7 +52,7 @@ SELECT view_name, sql FROM duckdb_views() WHERE database_name = 'catalog' AND NO
 _FILE_NAME = re.compile(r"'((?:[^']|'')*\.parquet)'")
 
 ATTACH_ATTEMPTS = 20
-"""The catalog is replaced every few seconds at most; each attempt takes a millisecond."""
+"""Catalog and latest readings are replaced every few seconds; an attempt takes milliseconds."""
 
 
 class CatalogError(Exception):
@@ -121,6 +121,25 @@ def query(data: paths.DataDirectory, sql: str, remote: FileSystem | None = None)
             f"no catalog in {data.root}: start `autarco-ingest serve` there once, or name the "
             "right data directory"
         )
+    # The file of latest readings keeps its name, and DuckDB opens a file more than once. When it is
+    # replaced in between, what is read does not belong together.
+    for attempt in range(1, ATTACH_ATTEMPTS + 1):
+        before = _inode(data.latest)
+        try:
+            return _answer(data, sql, remote)
+        except QueryError:
+            raise
+        except CatalogError:
+            if _inode(data.latest) == before or attempt == ATTACH_ATTEMPTS:
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _inode(path: Path) -> int:
+    return path.stat().st_ino if path.exists() else 0
+
+
+def _answer(data: paths.DataDirectory, sql: str, remote: FileSystem | None) -> pa.Table:
     with _connect(remote) as connection:
         _attach(connection, data.catalog)
         try:

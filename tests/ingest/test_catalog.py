@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import threading
@@ -296,6 +297,28 @@ class TestMoments:
         finally:
             stop.set()
             writer.join(timeout=30)
+
+    def test_what_was_replaced_in_the_middle_of_a_question_is_asked_again(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        site.latest.merge(rows.samples(1))
+        site.show()
+        answer = catalog._answer
+        replacing = [True, False]
+        longer = itertools.count(2)
+
+        def torn(*question: Any) -> pa.Table:
+            if not replacing:
+                return answer(*question)
+            if replacing.pop(0):
+                site.latest.merge(rows.samples(next(longer)))
+            raise CatalogError("TProtocolException: Invalid data")
+
+        monkeypatch.setattr(catalog, "_answer", torn)
+        with pytest.raises(CatalogError):
+            site.ask("SELECT * FROM latest")
+        replacing[:] = [True]
+        assert len(site.ask("SELECT * FROM latest")) == 1
 
     def test_the_old_catalog_stays_when_a_new_one_cannot_be_built(self, site: Site) -> None:
         site.commit(rows.samples(2))
