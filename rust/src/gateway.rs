@@ -177,6 +177,10 @@ impl Gateway {
         })
     }
 
+    fn answer(&self, py: Python<'_>) {
+        py.detach(|| self.0.answer(now()));
+    }
+
     fn sweep(&self, py: Python<'_>) {
         py.detach(|| self.0.sweep(now()));
     }

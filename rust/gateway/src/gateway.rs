@@ -3,7 +3,7 @@
 //! ```text
 //! turn()   accept, read, decode, stage; answer what carries no measurement     (server thread)
 //! commit() staged records → journal, fdatasync; rows → batch                    (worker thread)
-//! turn()   answer the frames that have become durable                           (server thread)
+//! answer() answer the frames that have become durable                           (server thread)
 //! seal()   end the journal segment; its rows leave as one batch                 (worker thread)
 //! ```
 //!
@@ -209,6 +209,12 @@ impl Gateway {
         Ok(sockets.pending(now))
     }
 
+    /// Answers the frames that have become durable, and reads nothing: how much the next turn finds
+    /// is up to the caller's rhythm.
+    pub fn answer(&self, now: Moment) {
+        self.sockets().release(now);
+    }
+
     /// Closes silent connections, gives up stale partial frames and reads on where a rate has room
     /// again; call it every second or so.
     pub fn sweep(&self, now: Moment) {
@@ -221,7 +227,7 @@ impl Gateway {
     }
 
     /// Makes everything staged durable and adds its rows to the batch; the answers leave with the
-    /// next [`Gateway::turn`]. Returns the number of records. After an error all of it is staged
+    /// next [`Gateway::answer`] or [`Gateway::turn`]. Returns the number of records. After an error all of it is staged
     /// again and nothing of it is answered.
     pub fn commit(&self, now: Moment) -> io::Result<usize> {
         let mut journal = lock(&self.journal);

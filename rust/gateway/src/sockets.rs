@@ -158,7 +158,7 @@ impl Sockets {
         }
     }
 
-    /// Answers to be sent in the next turn.
+    /// Answers to be sent with the next release.
     pub(crate) fn queue_durable(&mut self, answers: &mut Vec<Answer>) {
         self.durable.append(answers);
     }
@@ -415,7 +415,7 @@ impl Sockets {
     }
 
     /// Answers the frames that have become durable, one send per connection.
-    fn release(&mut self, now: Moment) {
+    pub(crate) fn release(&mut self, now: Moment) {
         if self.durable.is_empty() {
             return;
         }
