@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use arrow_array::RecordBatch;
+use autarco_gateway::batch::Chunks;
 use autarco_gateway::forgotten::{Digest, Forgotten, ForgottenError};
 use autarco_gateway::latency::BOUNDS_US;
 use autarco_gateway::privacy::AddressMode;
@@ -16,8 +17,8 @@ use autarco_gateway::tls::TlsIdentity;
 use autarco_gateway::{Moment, Settings, gateway};
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
-use pyo3_arrow::PyRecordBatch;
-use pyo3_arrow::export::Arro3RecordBatch;
+use pyo3_arrow::export::{Arro3RecordBatch, Arro3Table};
+use pyo3_arrow::{PyRecordBatch, PyTable};
 
 use crate::error::gateway_error;
 
@@ -227,8 +228,8 @@ impl Gateway {
             .map_err(|error| PyOSError::new_err(format!("journal: {error}")))
     }
 
-    fn tail<'py>(&self, py: Python<'py>) -> PyResult<Arro3RecordBatch> {
-        Ok(exported(py.detach(|| self.0.tail())))
+    fn tail(&self, py: Python<'_>) -> PyResult<Arro3Table> {
+        table(py.detach(|| self.0.tail()))
     }
 
     fn take_latest(&self, py: Python<'_>) -> PyResult<Arro3RecordBatch> {
@@ -316,8 +317,8 @@ impl Batch {
     }
 
     #[getter]
-    fn readings(&self) -> Arro3RecordBatch {
-        exported(self.0.readings.clone())
+    fn readings(&self) -> PyResult<Arro3Table> {
+        table(self.0.readings.clone())
     }
 
     #[getter]
@@ -329,6 +330,12 @@ impl Batch {
     fn quarantine(&self) -> Arro3RecordBatch {
         exported(self.0.quarantine.clone())
     }
+}
+
+fn table(chunks: Chunks) -> PyResult<Arro3Table> {
+    // There is always a chunk, and all have one schema.
+    let schema = chunks.0[0].schema();
+    Ok(PyTable::try_new(chunks.0, schema)?.into())
 }
 
 fn exported(batch: RecordBatch) -> Arro3RecordBatch {

@@ -20,7 +20,7 @@ import re
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 import pyarrow as pa
@@ -207,7 +207,7 @@ class _OpenTable:
 
     def _write(self, node: str, version: int, rows: pa.Table) -> list[AddAction]:
         parts = {
-            paths.data_file(node, version, day): part for day, part in _by_date(self._table, rows)
+            paths.data_file(node, version, day): part for day, part in by_date(self._table, rows)
         }
         return _write_files(self._store, self._table, parts)
 
@@ -401,7 +401,7 @@ def _rewrite(store: TableStore, table: schema.Table, delta: DeltaTable, node: st
         parts.append(old.select(wanted.names).cast(wanted))
     rows = pa.concat_tables(parts) if parts else wanted.empty_table()
     # No batch has version 0; a start that was interrupted here writes the same files again.
-    files = {paths.data_file(node, 0, day): part for day, part in _by_date(table, rows)}
+    files = {paths.data_file(node, 0, day): part for day, part in by_date(table, rows)}
     delta.create_write_transaction(
         [*_write_files(store, table, files)],
         "overwrite",
@@ -423,31 +423,47 @@ def date_of(name: str) -> str:
     return name.partition("/")[0].removeprefix("date=")
 
 
-def _by_date(table: schema.Table, rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
-    """Cuts rows into one sorted table per date; the date as the partition's name has it."""
-    order: list[tuple[str, Literal["ascending", "descending"]]]
-    order = [(name, "ascending") for name in ("date", *table.sort_columns)]
+class Part(NamedTuple):
+    """Rows of a batch that belong into one file: their indices, in the order of the file."""
+
+    rows: pa.Table
+    order: pa.UInt64Array
+
+    def times(self) -> pa.Table:
+        """Returns what `statistics` looks at."""
+        names = [field.name for field in self.rows.schema if field.type == STATISTICS_TYPE]
+        return self.rows.select(names).take(self.order)
+
+
+def by_date(table: schema.Table, rows: pa.Table) -> Iterator[tuple[str, Part]]:
+    """Cuts rows into one sorted part per date; the date as the partition's name has it."""
+    keys: list[tuple[str, Literal["ascending", "descending"]]]
+    keys = [(name, "ascending") for name in ("date", *table.sort_columns)]
     # Sorted once and cut: a selection per date would go through all rows for each of them, and
     # whoever pleases can send rows of ten years.
-    ordered = rows.take(pc.sort_indices(rows, sort_keys=order))
-    dates = ordered.column("date").combine_chunks()
+    order = pc.sort_indices(rows, sort_keys=keys)
+    dates = rows.column("date").take(order).combine_chunks()
     runs: Any = pc.run_end_encode(dates)  # type: ignore[attr-defined]
     start = 0
     for end, day in zip(runs.run_ends.to_pylist(), runs.values.to_pylist(), strict=True):
-        yield day.isoformat(), ordered.slice(start, end - start)
+        yield day.isoformat(), Part(rows, order.slice(start, end - start))
         start = end
 
 
-def _write_files(
-    store: TableStore, table: schema.Table, parts: dict[str, pa.Table]
-) -> list[AddAction]:
+def _write_files(store: TableStore, table: schema.Table, parts: dict[str, Part]) -> list[AddAction]:
     """Writes files, given by name, and returns when they are safe how the log is told of them."""
     drafts = [
-        Draft(name, partial(parquet_format.write, rows, table=table, compacted=False))
-        for name, rows in parts.items()
+        Draft(
+            name,
+            partial(
+                parquet_format.write, part.rows, table=table, compacted=False, order=part.order
+            ),
+        )
+        for name, part in parts.items()
     ]
     return [
-        _add_action(stored, parts[stored.name]) for stored in store.write_all(table.name, drafts)
+        _add_action(stored, parts[stored.name].times())
+        for stored in store.write_all(table.name, drafts)
     ]
 
 

@@ -57,16 +57,29 @@ SEARCHED_COLUMNS = frozenset({"ts", "at", "received_at", "inverter_sn", "logger_
 
 
 def write(
-    rows: pa.Table, sink: Path | IO[bytes] | pa.NativeFile, table: schema.Table, *, compacted: bool
+    rows: pa.Table,
+    sink: Path | IO[bytes] | pa.NativeFile,
+    table: schema.Table,
+    *,
+    compacted: bool,
+    order: pa.UInt64Array | None = None,
 ) -> None:
-    """Writes the rows of one date as one Parquet file, in the order given.
+    """Writes the rows of one date as one Parquet file, as given or in the `order` of indices.
 
     `rows` has the columns of the table; `date` is left out, the file's directory says it.
     `compacted` is for a file that stays: smaller, at some more CPU. The caller opens, closes and
     syncs `sink`. Raises pa.ArrowException or OSError.
     """
     stored = rows.drop_columns(["date"]) if "date" in rows.column_names else rows
-    pq.write_table(stored, sink, **options(table, stored.num_rows, compacted=compacted))
+    if order is None:
+        pq.write_table(stored, sink, **options(table, stored.num_rows, compacted=compacted))
+        return
+    chosen = options(table, len(order), compacted=compacted)
+    group_rows = chosen.pop("row_group_size")
+    with pq.ParquetWriter(sink, stored.schema, **chosen) as writer:
+        # One row group at a time: all rows in order would be the batch once more in memory.
+        for start in range(0, len(order), group_rows):
+            writer.write_table(stored.take(order.slice(start, group_rows)), group_rows)
 
 
 def options(table: schema.Table, rows: int, *, compacted: bool) -> dict[str, Any]:

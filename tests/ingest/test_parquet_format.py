@@ -166,6 +166,21 @@ class TestRoundTrip:
         assert pq.ParquetFile(io.BytesIO(content)).num_row_groups == 2
         assert pq.read_table(io.BytesIO(content)).equals(wanted)
 
+    def test_rows_leave_in_the_order_asked_for_and_others_not_at_all(self) -> None:
+        count = parquet_format.ROW_GROUP_ROWS + 2
+        given_rows = pa.concat_tables([rows.samples(1)] * (count + 5))
+        numbers = pa.array(range(given_rows.num_rows), pa.int64())
+        at = given_rows.schema.get_field_index("record_no")
+        given_rows = given_rows.set_column(at, "record_no", numbers)
+        order = pa.array(range(count, 0, -1), pa.uint64())
+        sink = io.BytesIO()
+
+        parquet_format.write(given_rows, sink, schema.READINGS, compacted=False, order=order)
+
+        assert pq.ParquetFile(sink).num_row_groups == 2
+        read = pq.read_table(sink, columns=["record_no"]).column("record_no")
+        assert read.to_pylist() == list(range(count, 0, -1))
+
     def test_the_partition_column_is_left_out(self) -> None:
         given_rows = schema.conform(schema.READINGS, rows.samples(3))
 

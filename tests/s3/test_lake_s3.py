@@ -153,8 +153,9 @@ def test_the_entry_of_another_node_is_never_replaced(place: Place) -> None:
     handles = [lake.open_delta(place.store, "readings") for _ in range(2)]
     for number, handle in enumerate(handles):
         name = paths.data_file(f"n{number}", 1, "2026-06-15")
-        part = {name: schema.conform(schema.READINGS, rows.samples(1 + number))}
-        actions = lake._write_files(place.store, schema.READINGS, part)
+        samples = schema.conform(schema.READINGS, rows.samples(1 + number))
+        ((_, part),) = lake.by_date(schema.READINGS, samples)
+        actions = lake._write_files(place.store, schema.READINGS, {name: part})
         # deltalake takes the next number when the one it wanted is taken.
         handle.create_write_transaction([*actions], "append", handle.schema(), ["date"])
 

@@ -3,6 +3,7 @@
 //! The column lists agree with `autarco_ingest.schema`; a test there compares them.
 
 use std::collections::HashMap;
+use std::mem;
 use std::sync::Arc;
 
 use arrow_array::builder::{
@@ -62,7 +63,7 @@ pub struct QuarantineRow {
 /// Everything since the last seal, and the newest reading of each inverter since last asked.
 #[derive(Debug, Default)]
 pub struct Rows {
-    pub readings: ReadingColumns,
+    pub readings: Readings,
     pub sessions: Vec<SessionRow>,
     pub quarantine: Vec<QuarantineRow>,
     latest: HashMap<Text<16>, ReadingRow>,
@@ -108,8 +109,65 @@ impl Rows {
     }
 }
 
-fn timestamp_utc() -> TimestampMicrosecondBuilder {
-    TimestampMicrosecondBuilder::new().with_timezone("UTC")
+/// Rows of one column chunk. A column that grows without end is copied each time it doubles, and a
+/// copy of what waits for the table would hold up the commits behind it; full chunks are shared.
+const CHUNK_ROWS: usize = 16_384;
+
+/// The readings of a batch as chunks of columns, all full but the last; at least one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Chunks(pub Vec<RecordBatch>);
+
+impl Chunks {
+    pub fn num_rows(&self) -> usize {
+        self.0.iter().map(RecordBatch::num_rows).sum()
+    }
+}
+
+/// Readings in the order in which they became durable.
+#[derive(Debug, Default)]
+pub struct Readings {
+    full: Vec<RecordBatch>,
+    open: ReadingColumns,
+}
+
+impl Readings {
+    pub fn len(&self) -> usize {
+        self.full.len() * CHUNK_ROWS + self.open.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn push(&mut self, row: &ReadingRow) {
+        self.open.push(row);
+        if self.open.len() == CHUNK_ROWS {
+            self.full.push(self.open.finish());
+            self.open = ReadingColumns::with_capacity(CHUNK_ROWS);
+        }
+    }
+
+    /// Hands out the rows and starts over.
+    pub fn finish(&mut self) -> Chunks {
+        let last = mem::take(&mut self.open).finish();
+        Self::chunks(mem::take(&mut self.full), last)
+    }
+
+    /// The rows, which stay.
+    pub fn copy(&mut self) -> Chunks {
+        Self::chunks(self.full.clone(), self.open.copy())
+    }
+
+    fn chunks(mut full: Vec<RecordBatch>, last: RecordBatch) -> Chunks {
+        if full.is_empty() || last.num_rows() > 0 {
+            full.push(last);
+        }
+        Chunks(full)
+    }
+}
+
+fn timestamp_utc(rows: usize) -> TimestampMicrosecondBuilder {
+    TimestampMicrosecondBuilder::with_capacity(rows).with_timezone("UTC")
 }
 
 /// Column builders of the table `readings`.
@@ -139,32 +197,38 @@ pub struct ReadingColumns {
 
 impl Default for ReadingColumns {
     fn default() -> Self {
-        Self {
-            ts: timestamp_utc(),
-            received_at: timestamp_utc(),
-            time_source: StringBuilder::new(),
-            inverter_sn: StringBuilder::new(),
-            logger_sn: Int64Builder::new(),
-            protocol: StringBuilder::new(),
-            sensor_type: Int32Builder::new(),
-            historic: BooleanBuilder::new(),
-            record_no: Int64Builder::new(),
-            uptime_s: Int64Builder::new(),
-            repeat: BooleanBuilder::new(),
-            source: StringBuilder::new(),
-            measures: std::array::from_fn(|_| Float32Builder::new()),
-            counters: std::array::from_fn(|_| Int64Builder::new()),
-            status: Int16Builder::new(),
-            status_vendor: Int32Builder::new(),
-            fault_vendor: StringBuilder::new(),
-            inverter_clock: TimestampMicrosecondBuilder::new(),
-            phase_slot: Int16Builder::new(),
-            date: Date32Builder::new(),
-        }
+        Self::with_capacity(0)
     }
 }
 
 impl ReadingColumns {
+    fn with_capacity(rows: usize) -> Self {
+        const TEXT_BYTES: usize = 16;
+        let texts = || StringBuilder::with_capacity(rows, rows * TEXT_BYTES);
+        Self {
+            ts: timestamp_utc(rows),
+            received_at: timestamp_utc(rows),
+            time_source: texts(),
+            inverter_sn: texts(),
+            logger_sn: Int64Builder::with_capacity(rows),
+            protocol: texts(),
+            sensor_type: Int32Builder::with_capacity(rows),
+            historic: BooleanBuilder::with_capacity(rows),
+            record_no: Int64Builder::with_capacity(rows),
+            uptime_s: Int64Builder::with_capacity(rows),
+            repeat: BooleanBuilder::with_capacity(rows),
+            source: texts(),
+            measures: std::array::from_fn(|_| Float32Builder::with_capacity(rows)),
+            counters: std::array::from_fn(|_| Int64Builder::with_capacity(rows)),
+            status: Int16Builder::with_capacity(rows),
+            status_vendor: Int32Builder::with_capacity(rows),
+            fault_vendor: texts(),
+            inverter_clock: TimestampMicrosecondBuilder::with_capacity(rows),
+            phase_slot: Int16Builder::with_capacity(rows),
+            date: Date32Builder::with_capacity(rows),
+        }
+    }
+
     pub fn len(&self) -> usize {
         self.ts.len()
     }
@@ -259,7 +323,7 @@ impl ReadingColumns {
 }
 
 pub fn sessions_batch(rows: &[SessionRow]) -> RecordBatch {
-    let mut at = timestamp_utc();
+    let mut at = timestamp_utc(rows.len());
     let mut event = StringBuilder::new();
     let mut logger_sn = Int64Builder::new();
     let mut protocol = StringBuilder::new();
@@ -319,7 +383,7 @@ pub fn sessions_batch(rows: &[SessionRow]) -> RecordBatch {
 }
 
 pub fn quarantine_batch(rows: &[QuarantineRow]) -> RecordBatch {
-    let mut received_at = timestamp_utc();
+    let mut received_at = timestamp_utc(rows.len());
     let mut reason = StringBuilder::new();
     let mut logger_sn = Int64Builder::new();
     let mut protocol = StringBuilder::new();

@@ -21,7 +21,7 @@ use std::sync::{Mutex, MutexGuard};
 use arrow_array::RecordBatch;
 use autarco_protocol::zone::ZoneError;
 
-use crate::batch::{self, QuarantineRow, Rows};
+use crate::batch::{self, Chunks, QuarantineRow, Rows};
 use crate::clock::Moment;
 use crate::counters::Counters;
 use crate::forgotten::Forgotten;
@@ -106,7 +106,7 @@ pub enum GatewayError {
 #[derive(Debug)]
 pub struct Batch {
     pub version: u64,
-    pub readings: RecordBatch,
+    pub readings: Chunks,
     pub sessions: RecordBatch,
     pub quarantine: RecordBatch,
 }
@@ -242,8 +242,8 @@ impl Gateway {
         }
         lock(&self.rows).take_from(&mut staged);
         let mut sockets = self.sockets();
-        sockets.intake.end_commit();
         sockets.queue_durable(&mut staged.answers);
+        sockets.intake.end_commit(staged);
         Ok(count)
     }
 
@@ -308,7 +308,7 @@ impl Gateway {
     }
 
     /// Durable readings that no batch has taken yet.
-    pub fn tail(&self) -> RecordBatch {
+    pub fn tail(&self) -> Chunks {
         lock(&self.rows).readings.copy()
     }
 

@@ -21,11 +21,11 @@ use crate::connection::Connection;
 use crate::counters::Counters;
 use crate::forgotten::Forgotten;
 use crate::gateway::{Batch, GatewayError, Limits, Settings};
-use crate::journal::{Journal, Records, hidden_by_damage, push_record};
+use crate::journal::{Journal, Records, hidden_by_damage, push_record, push_record_of};
 use crate::latency::AnswerLatency;
 use crate::limits::{Addresses, Loggers};
 use crate::privacy::AddressPrivacy;
-use crate::record::{Record, data_record, session_record};
+use crate::record::{self, Record, session_record};
 use crate::registry::Registry;
 use crate::resend::Resends;
 
@@ -59,7 +59,26 @@ impl Staged {
         self.quarantine.append(&mut later.quarantine);
         self.answers.append(&mut later.answers);
     }
+
+    /// Empty, with the memory for as much again; unless that is more than a busy server needs.
+    fn emptied(mut self) -> Self {
+        let rows = self.readings.capacity() * size_of::<ReadingRow>();
+        if self.records.capacity() + rows > KEPT_BYTES_MAX {
+            return Self::default();
+        }
+        self.records.clear();
+        self.count = 0;
+        self.readings.clear();
+        self.sessions.clear();
+        self.quarantine.clear();
+        self.answers.clear();
+        self
+    }
 }
+
+/// Memory that is kept between commits. New memory costs a page fault every 4 KiB, together more than
+/// all the decoding of a burst; commits of 16,000 frames, the largest of a turn, fit.
+const KEPT_BYTES_MAX: usize = 16 << 20;
 
 impl Rows {
     pub(crate) fn take_from(&mut self, staged: &mut Staged) {
@@ -99,6 +118,8 @@ pub(crate) struct Intake {
     pub(crate) replaced: Vec<usize>,
     resends: Resends,
     staged: Staged,
+    /// Of the commit before, for the memory.
+    emptied: Staged,
     committing_bytes: usize,
     pub(crate) counters: Counters,
     pub(crate) latency: AnswerLatency,
@@ -127,6 +148,7 @@ impl Intake {
             limits: limits.clone(),
             resends: Resends::new(settings.seed),
             staged: Staged::default(),
+            emptied: Staged::default(),
             committing_bytes: 0,
             counters: Counters::default(),
             latency: AnswerLatency::default(),
@@ -177,12 +199,14 @@ impl Intake {
 
     /// Hands out what is staged, to be made durable.
     pub(crate) fn begin_commit(&mut self) -> Staged {
-        let staged = mem::take(&mut self.staged);
+        let staged = mem::replace(&mut self.staged, mem::take(&mut self.emptied));
         self.committing_bytes = staged.records.len();
         staged
     }
 
-    pub(crate) fn end_commit(&mut self) {
+    /// Takes back what the commit has emptied.
+    pub(crate) fn end_commit(&mut self, staged: Staged) {
+        self.emptied = staged.emptied();
         self.committing_bytes = 0;
         self.counters.commits += 1;
     }
@@ -402,10 +426,10 @@ impl Intake {
         }
         self.counters.staged += 1;
         self.staged.count += 1;
-        push_record(
-            &mut self.staged.records,
-            &data_record(frame.raw(), source.map(AsRef::as_ref), now.unix_us),
-        );
+        push_record_of(&mut self.staged.records, |body| {
+            let source = source.map(AsRef::as_ref);
+            record::write_data(body, frame.raw(), source, now.unix_us);
+        });
         match self.row(frame, source, now.unix_us) {
             Row::Reading(row) => self.staged.readings.push(row),
             Row::Quarantine(row) => {

@@ -39,10 +39,20 @@ const DAMAGED: &str = "damaged";
 
 /// Adds one record to a buffer that [`Journal::append`] will write.
 pub fn push_record(buffer: &mut Vec<u8>, body: &[u8]) {
-    debug_assert!((1..=RECORD_BODY_BYTES_MAX).contains(&body.len()));
-    buffer.extend_from_slice(&(body.len() as u32).to_le_bytes());
-    buffer.extend_from_slice(&crc32c::crc32c(body).to_le_bytes());
-    buffer.extend_from_slice(body);
+    push_record_of(buffer, |buffer| buffer.extend_from_slice(body));
+}
+
+/// As [`push_record`], for a body that `write` adds to the buffer itself.
+pub(crate) fn push_record_of(buffer: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let header_at = buffer.len();
+    let body_at = header_at + RECORD_HEADER_BYTES;
+    buffer.extend_from_slice(&[0; RECORD_HEADER_BYTES]);
+    write(buffer);
+    let bytes = buffer.len() - body_at;
+    debug_assert!((1..=RECORD_BODY_BYTES_MAX).contains(&bytes));
+    let crc = crc32c::crc32c(&buffer[body_at..]);
+    buffer[header_at..header_at + 4].copy_from_slice(&(bytes as u32).to_le_bytes());
+    buffer[header_at + 4..body_at].copy_from_slice(&crc.to_le_bytes());
 }
 
 /// The records of a segment file's bytes, up to the first that is not whole.

@@ -5,16 +5,19 @@ use crate::batch::SessionRow;
 const DATA_RECORD: u8 = 1;
 const SESSION_RECORD: u8 = 2;
 
-/// Body of a data record: kind, receive time, length of the source, source, frame.
-pub(crate) fn data_record(frame: &[u8], source: Option<&str>, received_at_us: i64) -> Vec<u8> {
+/// Adds the body of a data record: kind, receive time, length of the source, source, frame.
+pub(crate) fn write_data(
+    body: &mut Vec<u8>,
+    frame: &[u8],
+    source: Option<&str>,
+    received_at_us: i64,
+) {
     let source = source.unwrap_or_default();
-    let mut body = Vec::with_capacity(10 + source.len() + frame.len());
     body.push(DATA_RECORD);
     body.extend_from_slice(&received_at_us.to_le_bytes());
     body.push(u8::try_from(source.len()).expect("an address is at most 43 characters"));
     body.extend_from_slice(source.as_bytes());
     body.extend_from_slice(frame);
-    body
 }
 
 /// Body of a session record: kind, then the row as JSON.

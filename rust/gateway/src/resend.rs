@@ -6,6 +6,7 @@
 //! hashes; what slips through a longer gap is found by compaction.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::mem;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -25,8 +26,29 @@ pub struct Resends {
     seed: u64,
     generation_frames: usize,
     started_us: i64,
-    current: HashMap<u64, i64>,
-    previous: HashMap<u64, i64>,
+    current: Seen,
+    previous: Seen,
+}
+
+/// When the frame of a hash was seen; uptime in microseconds.
+type Seen = HashMap<u64, i64, BuildHasherDefault<AsIs>>;
+
+/// The keys are hashes already, of a seed that nobody knows.
+#[derive(Debug, Default)]
+struct AsIs(u64);
+
+impl Hasher for AsIs {
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("keys are u64");
+    }
+
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 impl Resends {
@@ -40,8 +62,8 @@ impl Resends {
             seed,
             generation_frames,
             started_us: i64::MIN,
-            current: HashMap::new(),
-            previous: HashMap::new(),
+            current: Seen::default(),
+            previous: Seen::default(),
         }
     }
 

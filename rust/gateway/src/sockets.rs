@@ -419,10 +419,10 @@ impl Sockets {
         if self.durable.is_empty() {
             return;
         }
-        let durable = mem::take(&mut self.durable);
+        let mut durable = mem::take(&mut self.durable);
         let clock = self.intake.clock(now.unix_us);
         let mut touched = Vec::new();
-        for answer in durable {
+        for answer in durable.drain(..) {
             match self.connections.get_mut(answer.slot) {
                 Some(connection) if connection.generation == answer.generation => {
                     // One that already holds unsent bytes is tried too: that is where its limit is
@@ -437,6 +437,7 @@ impl Sockets {
                 _ => self.intake.counters.answers_orphaned += 1,
             }
         }
+        self.durable = durable;
         touched.sort_unstable();
         touched.dedup();
         for slot in touched {

@@ -6,7 +6,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
 use arrow_array::{Array, RecordBatch, StringArray};
+use autarco_gateway::batch::Chunks;
 use autarco_gateway::{Limits, Settings};
 use autarco_protocol::{v4, v5};
 use rand::rngs::StdRng;
@@ -102,6 +105,39 @@ fn a_resend_is_answered_and_not_stored_again() {
     });
     assert_eq!(gateway.counters().resends, 1);
     assert_eq!(readings(&gateway), 2);
+}
+
+#[test]
+fn a_large_batch_is_full_chunks_and_a_rest_in_order_and_the_next_starts_over() {
+    const CHUNK_ROWS: u32 = 16_384;
+    let directory = tempfile::tempdir().unwrap();
+    let mut settings = settings(directory.path());
+    settings.limits.frames_per_logger_per_minute = u32::MAX;
+    settings.limits.frames_per_address_per_minute = u32::MAX;
+    let gateway = open_with(&settings);
+    let mut stick = connect(&gateway);
+    stick.set_nonblocking(false).unwrap();
+    let frames: Vec<u8> = (0..CHUNK_ROWS + 3).flat_map(data_frame).collect();
+    // Nobody reads the answers yet, and the socket takes what fits: the other end has to read.
+    let sender = std::thread::spawn(move || stick.write_all(&frames).map(|()| stick));
+    let count = u64::from(CHUNK_ROWS) + 3;
+    turn_until(&gateway, NOON_US, || gateway.counters().staged == count);
+    let _stick = sender.join().unwrap().unwrap();
+    gateway.commit(at(NOON_US)).unwrap();
+
+    let rows =
+        |chunks: &Chunks| -> Vec<usize> { chunks.0.iter().map(RecordBatch::num_rows).collect() };
+    assert_eq!(rows(&gateway.tail()), [CHUNK_ROWS as usize, 3]);
+    let tail = gateway.tail();
+    let batch = gateway.seal().unwrap();
+    assert_eq!(batch.readings, tail);
+    let numbers = |batch: &RecordBatch| -> Vec<i64> {
+        let column = batch.column_by_name("record_no").unwrap();
+        column.as_primitive::<Int64Type>().values().to_vec()
+    };
+    let numbers: Vec<i64> = batch.readings.0.iter().flat_map(numbers).collect();
+    assert!(numbers.is_sorted() && numbers.len() == count as usize);
+    assert_eq!(rows(&gateway.tail()), [0]);
 }
 
 #[test]
@@ -335,7 +371,7 @@ fn no_file_holds_the_raw_address() {
         );
     }
     assert_eq!(
-        text_column(&batch.readings, "source").value(0),
+        text_column(&batch.readings.0[0], "source").value(0),
         "127.0.0.0/24"
     );
 }
@@ -366,7 +402,7 @@ fn session() -> (Vec<Vec<u8>>, usize) {
     (frames, 780)
 }
 
-fn play(segments: &[&[u8]], directory: &Path) -> (RecordBatch, u64) {
+fn play(segments: &[&[u8]], directory: &Path) -> (Chunks, u64) {
     let gateway = open(directory);
     let mut stick = connect(&gateway);
     let mut answered = 0;
