@@ -74,6 +74,16 @@ $(BENCH_VENV)/.packages: .ci/bench.lock .ci/venv
 	@$(STEP) "install locked peers" $(BENCH_VENV)/bin/python -m pip install --quiet --require-hashes -r .ci/bench.lock
 	@touch $@
 
+QUESTDB := target/questdb/.packages
+
+# A peer that cannot be had here is left out of the comparison, which says so.
+$(QUESTDB): .ci/questdb/pom.xml
+	@if command -v mvn >/dev/null && command -v java >/dev/null; then \
+	    $(STEP) "fetch QuestDB" mvn --quiet --batch-mode --file .ci/questdb/pom.xml package && touch $@; \
+	else \
+	    echo "no mvn or no java found: QuestDB is not compared" >&2; \
+	fi
+
 bench: setup  ## Measures memory per connection and a fleet's day; results go to benchmarks/results
 	@$(STEP) "build the load fleet" cargo build --release --locked --quiet -p autarco-fleet
 	@$(STEP) "connections" $(BIN)/python benchmarks/connections.py
