@@ -21,7 +21,7 @@ import msgspec
 from record import REPOSITORY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import pyarrow as pa
 
@@ -152,6 +152,15 @@ class Peer:
                 command, stdout=output, stderr=output, start_new_session=True, **options
             )
 
+    def _wait_for(self, condition: Callable[[], bool], log: Path) -> None:
+        """Waits until the server answers; shows its log if it ends instead."""
+        assert self.process is not None
+        deadline = time.monotonic() + READY_S
+        while not condition():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit(f"{self.name} does not start:\n{log.read_text()[-2_000:]}")
+            time.sleep(0.05)
+
     def _signal(self, number: int) -> None:
         assert self.process is not None
         os.killpg(self.process.pid, number)
@@ -188,7 +197,9 @@ def disk_bytes(directory: Path) -> int:
     return sum(path.stat().st_blocks * 512 for path in directory.rglob("*") if path.is_file())
 
 
-def wait_until(what: str, condition: Any, *, seconds: float, every_s: float = 0.02) -> None:
+def wait_until(
+    what: str, condition: Callable[[], bool], *, seconds: float, every_s: float = 0.02
+) -> None:
     """Waits until a callable returns something true; finer than the one of `processes`."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -49,8 +49,9 @@ class Nats(peer.Peer):
             encoding="utf-8",
         )
         server = str(venv / "bin" / "nats-server")
-        self._run([server, "--config", str(configuration)], directory / "nats.log")
-        peer.wait_until("NATS answers", lambda: peer.listens(self._port), seconds=peer.READY_S)
+        log = directory / "nats.log"
+        self._run([server, "--config", str(configuration)], log)
+        self._wait_for(lambda: peer.listens(self._port), log)
         self.version = asyncio.run(self._version())
         self._per_message: list[int] = [1]
 
@@ -98,7 +99,7 @@ class Nats(peer.Peer):
 
     async def _version(self) -> str:
         connection = await self._connect()
-        version = str(connection.connected_server_version)
+        version = str(connection.connected_server_version).strip("<>").rpartition(" v")[2]
         await connection.close()
         return version
 

