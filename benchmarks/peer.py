@@ -166,6 +166,11 @@ class Peer:
         os.killpg(self.process.pid, number)
 
 
+def end_gently() -> None:
+    """Lets SIGTERM unwind this process as Ctrl-C does; paused peers would stay for ever."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
 def clients() -> Path:
     """Lets clients be imported, and returns the directory of `.venv-bench`."""
     venv = Path(os.environ.get("BENCH_VENV", REPOSITORY / ".venv-bench")).absolute()

@@ -36,7 +36,10 @@ class QuestDB(peer.Peer):
     """QuestDB that flushes before it confirms."""
 
     name = "QuestDB"
-    durability = "cairo.commit.mode sync: confirmed after the log is flushed (its default is never)"
+    durability = (
+        "cairo.commit.mode sync: confirmed after the log is flushed, column by column and for each "
+        "request alone (its default is never; durable confirmations of 10.2 could not be had here)"
+    )
     does_more = (
         "SQL over all readings within moments of their arrival, columns that change in place, "
         "exact deduplication by inverter and time for all of the past"

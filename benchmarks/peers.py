@@ -67,6 +67,7 @@ def main() -> int:
     """Measures all contestants in turns, records, and tells whether the claim holds."""
     options = _options()
     on = record.machine()
+    peer.end_gently()
     root = Path(tempfile.mkdtemp(prefix="autarco-peers-", dir=options.directory))
     # PostgreSQL lives there as another user if this is root.
     root.chmod(0o711)

@@ -140,6 +140,7 @@ def main() -> int:
     """Loads and asks each store, records, and tells whether the claim holds."""
     options = _options()
     on = record.machine()
+    peer.end_gently()
     root = Path(tempfile.mkdtemp(prefix="autarco-store-", dir=options.directory))
     # PostgreSQL lives there as another user if this is root.
     root.chmod(0o711)
