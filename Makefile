@@ -67,11 +67,28 @@ TARGETS :=
 fuzz:  ## Searches for input that breaks the ingest core, 60 s per target (SECONDS=600 TARGETS=stream)
 	@$(STEP) "fuzz" .ci/fuzz $(SECONDS) $(TARGETS)
 
+BENCH_VENV := .venv-bench
+
+$(BENCH_VENV)/.packages: .ci/bench.lock .ci/venv
+	@$(STEP) "create $(BENCH_VENV)" .ci/venv $(BENCH_VENV)
+	@$(STEP) "install locked peers" $(BENCH_VENV)/bin/python -m pip install --quiet --require-hashes -r .ci/bench.lock
+	@touch $@
+
+QUESTDB := target/questdb/.packages
+
+# A peer that cannot be had here is left out of the comparison, which says so.
+$(QUESTDB): .ci/questdb/pom.xml
+	@if command -v mvn >/dev/null && command -v java >/dev/null; then \
+	    $(STEP) "fetch QuestDB" mvn --quiet --batch-mode --file .ci/questdb/pom.xml package && touch $@; \
+	else \
+	    echo "no mvn or no java found: QuestDB is not compared" >&2; \
+	fi
+
 bench: setup  ## Measures memory per connection and a fleet's day; results go to benchmarks/results
 	@$(STEP) "build the load fleet" cargo build --release --locked --quiet -p autarco-fleet
 	@$(STEP) "connections" $(BIN)/python benchmarks/connections.py
 	@$(STEP) "soak" $(BIN)/python benchmarks/soak.py
 
 clean:  ## Removes everything that was built here, and the demo's data
-	rm -rf $(VENV) $(ENGINES) target demo-data .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(ENGINES) $(BENCH_VENV) target demo-data .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests \( -name __pycache__ -o -name '_core*.so' \) -prune -exec rm -rf {} +

@@ -1,0 +1,339 @@
+"""Claim: autarco-ingest spends less server CPU per durable reading than each peer.
+
+All store the same readings: those that our server decoded from the frames of the load fleet before
+anything was measured, in their order of arrival. There are two disciplines. One by one: each
+reading is confirmed by itself, as a stick needs it, on many connections at once. Batches: the form
+that each peer likes best; ours gets 16 frames per write from each stick, each confirmed by itself.
+
+CPU is that of the server with all its processes until the readings are on disk in their final form:
+our server is stopped, so that all is in Parquet; PostgreSQL has made a checkpoint; QuestDB has
+applied its log. Peers get values that are ready to be stored from a client nearby, whose CPU is not
+counted. Ours is charged for the connections of devices, decoding, checksums and deduplication.
+
+A peer that cannot be had on this machine is left out, loudly. `--quick` shows in seconds that
+everything works; its numbers mean nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from deltalake import DeltaTable
+
+import peer
+import record
+from autarco_ingest import paths
+from peer_nats import Nats
+from peer_postgres import Postgres
+from peer_questdb import QuestDB
+from processes import Server, fleet_binary, free_port, run_fleet
+from synthetic_fleet import arrival_order
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CLAIM = "autarco-ingest spends less server CPU per durable reading than each peer"
+OURS = "autarco-ingest"
+ONE_BY_ONE, BATCHES = "one by one", "batches"
+DISCIPLINES = (ONE_BY_ONE, BATCHES)
+STICKS = 1_000
+CADENCE_S = 300
+WINDOW = 16
+SUNRISE_H = 6
+
+OUR_NOTES = {
+    "durability": "each frame is answered after fdatasync of the journal that holds it",
+    "does_more": "speaks the devices' protocol: TCP, frames, checksums, decoding, deduplication; "
+    "compressed Parquet in an open table, and sessions and quarantine beside it",
+    "does_less": "no server for SQL, no transactions, no changes in place, no replication; rows "
+    "come to the table in flushes, minutes later, and to the newest readings within seconds",
+    "batch": f"{WINDOW} frames per write of each stick, all of them answered one by one",
+    "connections": STICKS,
+}
+
+
+def main() -> int:
+    """Measures all contestants in turns, records, and tells whether the claim holds."""
+    options = _options()
+    on = record.machine()
+    peer.end_gently()
+    root = Path(tempfile.mkdtemp(prefix="autarco-peers-", dir=options.directory))
+    # PostgreSQL lives there as another user if this is root.
+    root.chmod(0o711)
+    peers: list[peer.Peer] = []
+    try:
+        rows, _ = _run_ours(root, BATCHES, options, keep_rows=True)
+        assert rows is not None
+        rows = peer.stored_columns(arrival_order(rows))
+        missing = {}
+        for candidate in (Postgres(), Nats(), QuestDB()):
+            try:
+                _start(candidate, root, rows)
+            except peer.NotHere as reason:
+                missing[candidate.name] = str(reason)
+                _say(f"*** {candidate.name} is NOT measured: {reason} ***")
+            else:
+                peers.append(candidate)
+        rounds = [_round(number, peers, root, options) for number in range(options.rounds)]
+        sizes = {each.name: _final_bytes(each) for each in peers}
+    finally:
+        for each in peers:
+            each.stop()
+        shutil.rmtree(root)
+    disciplines = {name: _summary(name, rounds, peers, sizes) for name in DISCIPLINES}
+    numbers = {
+        "holds": bool(peers) and all(found["holds"] for found in disciplines.values()),
+        "readings": rows.num_rows,
+        "columns": rows.num_columns,
+        "rounds": options.rounds,
+        "seconds_one_by_one": options.seconds,
+        "contestants": {OURS: OUR_NOTES} | {each.name: _notes(each) for each in peers},
+        "not_measured": missing,
+        **disciplines,
+    }
+    path = record.write("peers-quick" if options.quick else "peers",
+                        claim=CLAIM, numbers=numbers, on=on)  # fmt: skip
+    sys.stdout.write(f"{json.dumps(numbers, indent=1)}\n{path.relative_to(record.REPOSITORY)}\n")
+    sys.stdout.write(_markdown(numbers))
+    return 0 if numbers["holds"] else 1
+
+
+def _start(candidate: peer.Peer, root: Path, rows: pa.Table) -> None:
+    """Starts a peer and lets it do everything once unmeasured."""
+    _say(f"start {candidate.name}")
+    try:
+        candidate.start(root)
+        candidate.prepare(rows)
+        for load in (candidate.batches, lambda: candidate.one_by_one(1.0)):
+            candidate.empty()
+            load()
+            candidate.settle()
+        candidate.pause()
+    except BaseException:
+        candidate.stop()
+        raise
+
+
+def _round(
+    number: int, peers: list[peer.Peer], root: Path, options: argparse.Namespace
+) -> dict[str, dict[str, Any]]:
+    """Lets each contestant load once in each discipline; every other round backwards."""
+    found: dict[str, dict[str, Any]] = {}
+    contestants: list[peer.Peer | None] = [None, *peers]
+    for discipline in DISCIPLINES:
+        found[discipline] = {}
+        for each in contestants if number % 2 == 0 else reversed(contestants):
+            name = OURS if each is None else each.name
+            if each is None:
+                _, measured = _run_ours(root, discipline, options)
+            else:
+                measured = _run_peer(each, discipline, options)
+            found[discipline][name] = measured
+            _say(f"round {number + 1}, {discipline}, {name}: {measured}")
+    return found
+
+
+def _run_peer(each: peer.Peer, discipline: str, options: argparse.Namespace) -> dict[str, Any]:
+    each.go_on()
+    each.empty()
+    before_s = each.cpu_s()
+    loaded = each.one_by_one(options.seconds) if discipline == ONE_BY_ONE else each.batches()
+    each.settle()
+    cpu_s = each.cpu_s() - before_s
+    _check(each.name, each.count(), loaded.readings)
+    each.pause()
+    return {
+        "readings": loaded.readings,
+        "readings_per_s": round(loaded.readings / loaded.took_s),
+        "server_cpu_us_per_reading": round(cpu_s / loaded.readings * 1e6, 2),
+        "client_cpu_us_per_reading": round(loaded.client_cpu_s / loaded.readings * 1e6, 2),
+        "confirmed_ms": {
+            f"p{share}": round(float(np.percentile(loaded.ack_ms, share)), 2) for share in (50, 99)
+        },
+    }
+
+
+def _run_ours(
+    root: Path, discipline: str, options: argparse.Namespace, *, keep_rows: bool = False
+) -> tuple[pa.Table | None, dict[str, Any]]:
+    """Loads a server of ours with the fleet, and stops it; returns what it stored, if wanted."""
+    data = paths.DataDirectory.at(root / "ours")
+    server = Server(data.root, port=free_port())
+    rows = None
+    try:
+        before_s = server.cpu_s()
+        report = run_fleet(*_fleet_options(server.port, discipline, options))
+        confirmed_s = server.cpu_s() - before_s
+        reaped_s = _reaped_s()
+        exit_code = server.stop()
+        # What the server used from its first moment on, with its own children.
+        cpu_s = _reaped_s() - reaped_s - before_s
+    finally:
+        server.end()
+    readings = report["records_acknowledged"]
+    if exit_code or report["gave_up"] or server.problems():
+        raise SystemExit(f"{OURS}: exit code {exit_code}, {report}, {server.problems()}")
+    _check(OURS, server.rows_flushed("readings"), readings)
+    table = Path(paths.table_directory(data.lake, "readings"))
+    stored_bytes = sum(peer.disk_bytes(partition) for partition in table.glob("date=*"))
+    if keep_rows:
+        rows = DeltaTable(str(table)).to_pyarrow_table()
+    shutil.rmtree(data.root)
+    server.log.unlink()
+    return rows, {
+        "readings": readings,
+        "readings_per_s": round(readings / report["wall_s"]),
+        "server_cpu_us_per_reading": round(cpu_s / readings * 1e6, 2),
+        # The rest went into Parquet, the catalog and the end of the process.
+        "server_cpu_us_until_confirmed": round(confirmed_s / readings * 1e6, 2),
+        "client_cpu_us_per_reading": round(report["cpu_s"] / readings * 1e6, 2),
+        "confirmed_ms": {share: report["ack_ms"]["live"][share] for share in ("p50", "p99")},
+        "bytes_per_reading": round(stored_bytes / readings, 1),
+    }
+
+
+def _fleet_options(port: int, discipline: str, options: argparse.Namespace) -> list[str]:
+    """Returns how all readings are sent, from a sunrise on that lies days back."""
+    records = options.readings // STICKS
+    midnight = dt.datetime.combine(dt.datetime.now(dt.UTC).date(), dt.time(), dt.UTC)
+    span_s = records * CADENCE_S
+    begin = midnight - dt.timedelta(days=span_s // 86_400 + 1) + dt.timedelta(hours=SUNRISE_H)
+    how = ["--window", str(WINDOW)]
+    if discipline == ONE_BY_ONE:
+        how = ["--seconds", str(options.seconds)]
+    return [
+        *("--to", f"127.0.0.1:{port}", "--sticks", str(STICKS), "--connect-rate", "0"),
+        *("--cadence-seconds", str(CADENCE_S), "--hours", str(span_s / 3_600)),
+        *("--end", str(int(begin.timestamp()) + span_s)),
+        *("--heartbeats-per-data", "0", "--outages", "0", "--resends", "0", "--hangups", "0"),
+        *how,
+    ]
+
+
+def _final_bytes(each: peer.Peer) -> float:
+    """Returns bytes per reading, once more from all of them, after the server has ended."""
+    each.go_on()
+    each.empty()
+    readings = each.batches().readings
+    each.settle()
+    _check(each.name, each.count(), readings)
+    each.stop()
+    return round(each.bytes_on_disk() / readings, 1)
+
+
+def _summary(
+    discipline: str, rounds: list[dict[str, Any]], peers: list[peer.Peer], sizes: dict[str, float]
+) -> dict[str, Any]:
+    of_rounds = [found[discipline] for found in rounds]
+    medians: dict[str, Any] = {}
+    for name in (OURS, *(each.name for each in peers)):
+        found = [of_round[name] for of_round in of_rounds]
+        medians[name] = {
+            key: statistics.median(each[key] for each in found)
+            for key in found[0]
+            if key != "confirmed_ms"
+        }
+        medians[name]["confirmed_ms"] = {
+            share: round(statistics.median(each["confirmed_ms"][share] for each in found), 2)
+            for share in ("p50", "p99")
+        }
+        if name in sizes:
+            medians[name]["bytes_per_reading"] = sizes[name]
+    ratios = {
+        each.name: [
+            of_round[each.name]["server_cpu_us_per_reading"]
+            / of_round[OURS]["server_cpu_us_per_reading"]
+            for of_round in of_rounds
+        ]
+        for each in peers
+    }
+    return {
+        "holds": all(statistics.median(found) > 1 for found in ratios.values()),
+        "medians": medians,
+        "cpu_of_peer_per_cpu_of_ours": {
+            name: {
+                "median": round(statistics.median(found), 2),
+                "all": [round(ratio, 2) for ratio in found],
+            }
+            for name, found in ratios.items()
+        },
+        "rounds": of_rounds,
+    }
+
+
+def _notes(each: peer.Peer) -> dict[str, Any]:
+    return {
+        "version": each.version,
+        "durability": each.durability,
+        "does_more": each.does_more,
+        "does_less": each.does_less,
+        "batch": each.batch,
+        "connections": each.connections,
+    }
+
+
+def _check(name: str, stored: int, confirmed: int) -> None:
+    if stored != confirmed:
+        raise SystemExit(f"{name}: {confirmed} readings were confirmed, {stored} are stored")
+
+
+def _reaped_s() -> float:
+    """Returns the CPU time of all children that were waited for, and of theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _markdown(numbers: dict[str, Any]) -> str:
+    lines = [
+        "| discipline | server | readings/s | server CPU µs | peer / ours | p50 ms | p99 ms "
+        "| bytes |\n|---|---|---|---|---|---|---|---|\n"
+    ]
+    for discipline in DISCIPLINES:
+        found = numbers[discipline]
+        for name, each in found["medians"].items():
+            ratio = found["cpu_of_peer_per_cpu_of_ours"].get(name)
+            lines.append(
+                f"| {discipline} | {name} | {each['readings_per_s']:,.0f} "
+                f"| {each['server_cpu_us_per_reading']:,.1f} "
+                f"| {'' if ratio is None else format(ratio['median'], ',.1f')} "
+                f"| {each['confirmed_ms']['p50']:,.1f} | {each['confirmed_ms']['p99']:,.1f} "
+                f"| {each['bytes_per_reading']:,.0f} |\n"
+            )
+    return "".join(lines)
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=4.0, help="one by one, per contestant")
+    parser.add_argument("--readings", type=int, default=500_000, help="in batches")
+    parser.add_argument("--quick", action="store_true", help="one short round, to see it work")
+    parser.add_argument("--directory", type=Path, help="where the data goes meanwhile")
+    options = parser.parse_args()
+    if options.quick:
+        options.rounds, options.seconds, options.readings = 1, 1.0, 50_000
+    usage = subprocess.run([fleet_binary(), "--help"], check=True, capture_output=True, text=True)
+    if "--window" not in usage.stdout:
+        raise SystemExit("the load fleet is too old: it has no --window")
+    return options
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
