@@ -44,7 +44,7 @@ enum Place {
     /// In the queue for a connection.
     Unconnected,
     Connecting,
-    /// For the answer to its frame.
+    /// For the answers to its frames.
     Waiting,
     /// After a connection broke.
     Backing,
@@ -59,8 +59,10 @@ struct Berth {
     place: Place,
     /// Changes with the place, so that an outdated wait is recognised.
     visit: u32,
-    /// Since when the stick waits for what it waits for.
+    /// When the stick began to connect.
     since_us: u64,
+    /// When each frame that waits for its answer went, or meant to go.
+    sent_us: VecDeque<u64>,
     /// Intended times of records that an open loop has released, oldest first.
     intended_us: VecDeque<u64>,
     was_up: bool,
@@ -151,6 +153,7 @@ impl<'a> Engine<'a> {
                 place: Place::Ready,
                 visit: 0,
                 since_us: 0,
+                sent_us: VecDeque::new(),
                 intended_us: VecDeque::new(),
                 was_up: false,
             })
@@ -381,39 +384,52 @@ impl<'a> Engine<'a> {
                     self.heartbeats.add(now_us, slot, visit);
                 }
             }
-            Turn::Send(sent) => {
-                self.send_pace.count(now_us);
-                let sent_us = self.now_us();
-                let berth = &mut self.berths[slot];
-                // In an open loop the wait for its turn belongs to a record's latency.
-                let intended_us = match sent.kind {
-                    Kind::Live => berth.intended_us.pop_front(),
-                    _ => None,
-                };
-                if let Some(intended_us) = intended_us {
-                    self.report
-                        .send_lag
-                        .add(sent_us.saturating_sub(intended_us));
-                }
-                berth.since_us = intended_us.unwrap_or(sent_us);
-                self.report.resends += u64::from(sent.is_resend);
-                self.send(slot, &sent)?;
-            }
+            Turn::Send(first) => self.send(slot, first, now_us)?,
         }
         Ok(())
     }
 
-    fn send(&mut self, slot: usize, sent: &Sent) -> io::Result<()> {
-        self.report.sent[sent.kind as usize] += 1;
+    /// Sends a frame, and with it whatever else the stick may send at once.
+    fn send(&mut self, slot: usize, first: Sent, now_us: u64) -> io::Result<()> {
+        let sent_us = self.now_us();
         let berth = &mut self.berths[slot];
-        let result = match &mut berth.link {
-            Some(link) => link.send(&sent.bytes),
+        let mut bytes = Vec::new();
+        let mut next = Some(first);
+        let mut is_cut = false;
+        while let Some(sent) = next {
+            self.send_pace.count(now_us);
+            // In an open loop the wait for its turn belongs to a record's latency.
+            let intended_us = match sent.kind {
+                Kind::Live => berth.intended_us.pop_front(),
+                _ => None,
+            };
+            if let Some(intended_us) = intended_us {
+                let lag_us = sent_us.saturating_sub(intended_us);
+                self.report.send_lag.add(lag_us);
+            }
+            berth.sent_us.push_back(intended_us.unwrap_or(sent_us));
+            self.report.sent[sent.kind as usize] += 1;
+            self.report.resends += u64::from(sent.is_resend);
+            bytes.extend_from_slice(&sent.bytes);
+            is_cut = sent.cut;
+            next = if is_cut {
+                None
+            } else {
+                berth.stick.more(&self.options.life)
+            };
+        }
+        self.write(slot, &bytes, is_cut)
+    }
+
+    fn write(&mut self, slot: usize, bytes: &[u8], is_cut: bool) -> io::Result<()> {
+        let result = match &mut self.berths[slot].link {
+            Some(link) => link.send(bytes),
             None => Err(io::ErrorKind::NotConnected.into()),
         };
         if result.is_err() {
             return self.lost(slot);
         }
-        if sent.cut {
+        if is_cut {
             self.report.cuts += 1;
             self.disconnect(slot);
             self.place(slot, Place::Ready);
@@ -431,6 +447,7 @@ impl<'a> Engine<'a> {
         if berth.link.take().is_some_and(|link| link.is_established) {
             self.connected -= 1;
         }
+        berth.sent_us.clear();
         berth.stick.link_lost();
     }
 
@@ -458,7 +475,8 @@ impl<'a> Engine<'a> {
             match berth.stick.retry(&self.options.life) {
                 Some(sent) => {
                     self.report.retries += 1;
-                    self.send(slot, &sent)?;
+                    self.report.sent[sent.kind as usize] += 1;
+                    self.write(slot, &sent.bytes, false)?;
                 }
                 None => self.lost(slot)?,
             }
@@ -527,7 +545,9 @@ impl<'a> Engine<'a> {
             let kind = confirmed.kind as usize;
             self.answered_us = now_us;
             self.report.answered[kind] += 1;
-            self.report.latencies[kind].add(now_us.saturating_sub(berth.since_us));
+            if let Some(sent_us) = berth.sent_us.pop_front() {
+                self.report.latencies[kind].add(now_us.saturating_sub(sent_us));
+            }
             if let Some(record) = confirmed.record {
                 self.report.records += 1;
                 let logger_sn = berth.stick.logger_sn;
@@ -535,8 +555,11 @@ impl<'a> Engine<'a> {
                     file.add(logger_sn, &self.options.life.day.sample(logger_sn, record))?;
                 }
             }
+            let is_answered = berth.stick.is_answered();
             self.note_up(slot, now_us)?;
-            self.place(slot, Place::Ready);
+            if is_answered {
+                self.place(slot, Place::Ready);
+            }
         }
         if received.ended {
             return self.lost(slot);
@@ -606,7 +629,7 @@ impl<'a> Engine<'a> {
         let sticks = || self.berths.iter().map(|berth| &berth.stick);
         self.report.undelivered_sticks =
             sticks().filter(|stick| !stick.has_delivered()).count() as u64;
-        self.report.in_doubt = sticks().filter(|stick| stick.is_in_doubt()).count() as u64;
+        self.report.in_doubt = sticks().map(|stick| stick.in_doubt() as u64).sum();
         self.report.wall_us = self.now_us();
         let cpu = clock_gettime(ClockId::ProcessCPUTime);
         self.report.cpu_s = cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9;

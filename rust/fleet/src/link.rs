@@ -10,8 +10,8 @@ use socket2::{Domain, Socket, Type};
 
 use crate::stick::Answer;
 
-/// A stick has one frame outstanding; more than a few answers in one read is a fault.
-const READ_BYTES: usize = 256;
+/// The answers to a burst of 44 records, more than most send.
+const READ_BYTES: usize = 1_024;
 
 #[derive(Debug)]
 pub(crate) struct Link {

@@ -42,6 +42,8 @@ When:
   --end UNIX              the end of the simulated span [now]
   --heartbeats-per-data K heartbeats after each live record; real sticks send 2 [1]
   --heartbeat-seconds H   with --hold: real seconds between heartbeats of a stick, 0 for none [120]
+  --window K              records that a stick with so many sends in one write, before it waits for
+                          all their answers; real sticks send 1 [1]
   --answer-seconds A      a frame without answer is sent again after A seconds [11]
 
 What goes wrong, in the default way of life:
@@ -61,6 +63,8 @@ gets no answer for a minute gives up.
 
 /// A year of records every second would not fit the record number's meaning; nor does anybody need it.
 const RECORDS_MAX: u32 = 1_000_000;
+/// Frames are told apart by a counter of one byte.
+const WINDOW_MAX: usize = 128;
 const DAY_S: f64 = 86_400.0;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -147,7 +151,7 @@ fn parse(mut parser: Parser, now_s: u32) -> Result<Asked, UsageError> {
     let (mut seconds, mut hold_s, mut heartbeat_s) = (None, None, 120.0);
     let (mut until_eof, mut open_loop, mut with_record) = (false, false, true);
     let (mut hours, mut cadence_s, mut end_s) = (24.0, None, now_s);
-    let mut heartbeats_per_data = 1_u8;
+    let (mut heartbeats_per_data, mut window) = (1_u8, 1_usize);
     let (mut outage_share, mut resend_share, mut hangup_share) = (0.08, 0.003, 0.001);
     let mut seed = 1_u64;
     let mut acknowledged = None;
@@ -174,6 +178,7 @@ fn parse(mut parser: Parser, now_s: u32) -> Result<Asked, UsageError> {
             "end" => end_s = parser.value()?.parse()?,
             "heartbeats-per-data" => heartbeats_per_data = parser.value()?.parse()?,
             "heartbeat-seconds" => heartbeat_s = number("heartbeat-seconds", &parser.value()?)?,
+            "window" => window = parser.value()?.parse()?,
             "answer-seconds" => answer_s = number("answer-seconds", &parser.value()?)?,
             "outages" => outage_share = share("outages", &parser.value()?)?,
             "resends" => resend_share = share("resends", &parser.value()?)?,
@@ -208,6 +213,9 @@ fn parse(mut parser: Parser, now_s: u32) -> Result<Asked, UsageError> {
         (None, true) => Mode::OpenLoop,
         (None, false) => Mode::Day,
     };
+    if !(1..=WINDOW_MAX).contains(&window) {
+        return wrong("--window: expected 1 to 128 records");
+    }
     if !with_record && hold_s.is_none() {
         return wrong("--no-record needs --hold");
     }
@@ -249,6 +257,7 @@ fn parse(mut parser: Parser, now_s: u32) -> Result<Asked, UsageError> {
         heartbeats_per_data: if is_eventful { heartbeats_per_data } else { 0 },
         resend_share: if_eventful(resend_share),
         hangup_share: if_eventful(hangup_share),
+        window,
     };
     Ok(Asked::Run(Box::new(Options {
         mode,
@@ -374,6 +383,8 @@ mod tests {
             "--to 127.0.0.1:1 --sticks 1 --rate -1",
             "--to 127.0.0.1:1 --sticks 1 --resends 2",
             "--to 127.0.0.1:1 --sticks 1 --frobnicate",
+            "--to 127.0.0.1:1 --sticks 1 --window 0",
+            "--to 127.0.0.1:1 --sticks 1 --window 129",
             "--to 127.0.0.1:1 --sticks 2 --first-serial 4294967295",
             "--to 127.0.0.1:1 --sticks 1 extra",
         ] {

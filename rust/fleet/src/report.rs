@@ -64,6 +64,7 @@ pub(crate) struct Report {
     pub(crate) connected_peak: u64,
     pub(crate) all_up_us: Option<u64>,
     pub(crate) undelivered_sticks: u64,
+    /// Records on their way at the end.
     pub(crate) in_doubt: u64,
     /// Nobody answered for a minute.
     pub(crate) gave_up: bool,

@@ -1,9 +1,12 @@
 //! What does one stick do next? A state machine without socket or clock.
 //!
-//! It keeps the real sticks' rules: a handshake first and every three hours, one frame outstanding,
-//! the backlog newest first after a live record was accepted, three tries, then a new connection.
+//! It keeps the real sticks' rules: a handshake first and every three hours, one frame outstanding
+//! (or, where a load wants bursts, a window of records), the backlog newest first after a live record
+//! was accepted, three tries, then a new connection.
 //! And it does what a network does to sticks: answers get lost, connections break, households are
 //! offline for hours. Who carries the bytes, and when, is [`crate::engine`].
+
+use std::collections::VecDeque;
 
 use crate::day::{Day, Draw};
 use crate::frames::{self, Envelope};
@@ -22,6 +25,8 @@ pub(crate) struct Life {
     pub(crate) resend_share: f64,
     /// Share of records after which, and as many again during which, the connection breaks.
     pub(crate) hangup_share: f64,
+    /// Records that a stick sends at once when it has so many; 1 is what real sticks do.
+    pub(crate) window: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +97,13 @@ struct Outstanding {
     record: u32,
     is_resend: bool,
     tries: u8,
+    logger_counter: u8,
+}
+
+impl Outstanding {
+    fn is_record(self) -> bool {
+        matches!(self.kind, Kind::Live | Kind::Historic)
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -106,9 +118,10 @@ pub(crate) struct Stick {
     due: u32,
     backlog: Vec<u32>,
     heartbeats_left: u8,
-    outstanding: Option<Outstanding>,
-    /// A confirmed record that is sent once more.
-    again: Option<(Kind, u32)>,
+    /// In the order in which they went and in which their answers come.
+    outstanding: VecDeque<Outstanding>,
+    /// Confirmed records that are sent once more.
+    again: Vec<(Kind, u32)>,
     hang_up_next: bool,
     server_counter: u8,
     logger_counter: u8,
@@ -125,8 +138,8 @@ impl Stick {
             due: 0,
             backlog: Vec::new(),
             heartbeats_left: 0,
-            outstanding: None,
-            again: None,
+            outstanding: VecDeque::new(),
+            again: Vec::new(),
             hang_up_next: false,
             server_counter: 0,
             logger_counter: 0,
@@ -151,31 +164,33 @@ impl Stick {
     pub(crate) fn has_delivered(&self) -> bool {
         self.next_record >= self.due
             && self.backlog.is_empty()
-            && self.outstanding.is_none()
-            && self.again.is_none()
+            && self.outstanding.is_empty()
+            && self.again.is_empty()
     }
 
-    /// A data frame is on its way: whether the server has it, nobody knows.
-    pub(crate) fn is_in_doubt(&self) -> bool {
-        self.outstanding
-            .is_some_and(|outstanding| matches!(outstanding.kind, Kind::Live | Kind::Historic))
+    pub(crate) fn is_answered(&self) -> bool {
+        self.outstanding.is_empty()
+    }
+
+    /// Records that are on their way: whether the server has them, nobody knows.
+    pub(crate) fn in_doubt(&self) -> usize {
+        let records = self.outstanding.iter().filter(|sent| sent.is_record());
+        records.count()
     }
 
     pub(crate) fn connected(&mut self) {
         self.is_up = true;
     }
 
-    /// Forgets the connection: the record on its way becomes a stored one.
+    /// Forgets the connection: records on their way become stored ones.
     pub(crate) fn link_lost(&mut self) {
         self.is_up = false;
         self.greeted = None;
         self.live_accepted = false;
         self.hang_up_next = false;
-        if let Some(lost) = self.outstanding.take()
-            && matches!(lost.kind, Kind::Live | Kind::Historic)
-        {
+        for lost in self.outstanding.drain(..).filter(|sent| sent.is_record()) {
             if lost.is_resend {
-                self.again = Some((Kind::Historic, lost.record));
+                self.again.push((Kind::Historic, lost.record));
             } else {
                 self.backlog.push(lost.record);
             }
@@ -183,9 +198,9 @@ impl Stick {
     }
 
     pub(crate) fn next(&mut self, life: &Life) -> Turn {
-        debug_assert!(self.outstanding.is_none(), "one frame outstanding");
+        debug_assert!(self.outstanding.is_empty(), "all is answered");
         let record = self.next_record;
-        let is_offline = record < self.due && life.day.outage(self.logger_sn).contains(&record);
+        let is_offline = self.is_offline(life);
         if !self.is_up {
             if is_offline {
                 self.backlog.push(record);
@@ -197,24 +212,15 @@ impl Stick {
         if self.hang_up_next {
             return Turn::HangUp;
         }
-        let again_after = (HANDSHAKE_AGAIN_S / life.day.cadence_s).max(1);
-        if self
-            .greeted
-            .is_none_or(|greeted| record >= greeted + again_after)
-        {
-            return self.send(life, Kind::Handshake, record, false);
+        if self.wants_hello(life) {
+            return Turn::Send(self.send(life, Kind::Handshake, record, false));
         }
-        if let Some((kind, record)) = self.again.take() {
-            return self.send(life, kind, record, true);
-        }
-        if (self.live_accepted || record >= self.due)
-            && let Some(stored) = self.backlog.pop()
-        {
-            return self.send(life, Kind::Historic, stored, false);
+        if let Some(sent) = self.send_stored(life) {
+            return Turn::Send(sent);
         }
         if self.heartbeats_left > 0 {
             self.heartbeats_left -= 1;
-            return self.send(life, Kind::Heartbeat, record, false);
+            return Turn::Send(self.send(life, Kind::Heartbeat, record, false));
         }
         if record >= self.due {
             return Turn::Rest;
@@ -223,28 +229,73 @@ impl Stick {
             return Turn::HangUp;
         }
         self.next_record += 1;
-        self.send(life, Kind::Live, record, false)
+        Turn::Send(self.send(life, Kind::Live, record, false))
     }
 
-    /// The frame once more, after no answer came; `None` when it is time for a new connection.
-    pub(crate) fn retry(&mut self, life: &Life) -> Option<Sent> {
-        let outstanding = self.outstanding.as_mut()?;
-        if outstanding.tries >= TRIES_MAX {
+    /// What goes in the same write as the record before it, as long as the window is open.
+    pub(crate) fn more(&mut self, life: &Life) -> Option<Sent> {
+        let is_open = self.outstanding.back().is_some_and(|sent| sent.is_record())
+            && self.outstanding.len() < life.window;
+        if !is_open || self.wants_hello(life) {
             return None;
         }
-        outstanding.tries += 1;
-        let outstanding = *outstanding;
+        if let Some(sent) = self.send_stored(life) {
+            return Some(sent);
+        }
+        let record = self.next_record;
+        // A backlog that is left waits for the answer to a live record.
+        if record >= self.due || self.is_offline(life) || !self.backlog.is_empty() {
+            return None;
+        }
+        self.next_record += 1;
+        Some(self.send(life, Kind::Live, record, false))
+    }
+
+    fn is_offline(&self, life: &Life) -> bool {
+        self.next_record < self.due && life.day.outage(self.logger_sn).contains(&self.next_record)
+    }
+
+    fn wants_hello(&self, life: &Life) -> bool {
+        let again_after = (HANDSHAKE_AGAIN_S / life.day.cadence_s).max(1);
+        self.greeted
+            .is_none_or(|greeted| self.next_record >= greeted + again_after)
+    }
+
+    fn send_stored(&mut self, life: &Life) -> Option<Sent> {
+        if let Some((kind, record)) = self.again.pop() {
+            return Some(self.send(life, kind, record, true));
+        }
+        if self.live_accepted || self.next_record >= self.due {
+            let stored = self.backlog.pop()?;
+            return Some(self.send(life, Kind::Historic, stored, false));
+        }
+        None
+    }
+
+    /// The frame once more, after no answer came; `None` when it is time for a new connection, as
+    /// it is at once when several answers are missing.
+    pub(crate) fn retry(&mut self, life: &Life) -> Option<Sent> {
+        let last = self.outstanding.pop_back()?;
+        if last.tries >= TRIES_MAX || !self.outstanding.is_empty() {
+            self.outstanding.push_back(last);
+            return None;
+        }
+        let outstanding = Outstanding {
+            tries: last.tries + 1,
+            logger_counter: self.count(),
+            ..last
+        };
         Some(self.sent(life, outstanding, false))
     }
 
     /// Takes the payload and counters of an answer; `None` when it does not fit what is outstanding.
     pub(crate) fn answered(&mut self, life: &Life, answer: &Answer) -> Option<Confirmed> {
-        let outstanding = self.outstanding?;
+        let outstanding = *self.outstanding.front()?;
         let (frame_type, echo) = outstanding.kind.bytes();
         let wanted = Answer {
             kind: frame_type - 0x30,
             logger_sn: self.logger_sn,
-            logger_counter: self.logger_counter,
+            logger_counter: outstanding.logger_counter,
             echo,
             status: 1,
             server_counter: answer.server_counter,
@@ -252,7 +303,7 @@ impl Stick {
         if *answer != wanted {
             return None;
         }
-        self.outstanding = None;
+        self.outstanding.pop_front();
         self.server_counter = answer.server_counter;
         let Outstanding {
             kind,
@@ -266,7 +317,7 @@ impl Stick {
             Kind::Heartbeat => {}
             Kind::Live | Kind::Historic => {
                 if draw(Draw::Resend) < life.resend_share && !is_resend {
-                    self.again = Some((kind, record));
+                    self.again.push((kind, record));
                 }
                 if draw(Draw::Hangup) < life.hangup_share && !is_resend {
                     self.hang_up_next = true;
@@ -277,40 +328,45 @@ impl Stick {
                 }
             }
         }
-        let is_record = matches!(kind, Kind::Live | Kind::Historic);
         Some(Confirmed {
             kind,
-            record: (is_record && !is_resend).then_some(record),
+            record: (outstanding.is_record() && !is_resend).then_some(record),
         })
     }
 
-    fn send(&mut self, life: &Life, kind: Kind, record: u32, is_resend: bool) -> Turn {
+    fn send(&mut self, life: &Life, kind: Kind, record: u32, is_resend: bool) -> Sent {
         let outstanding = Outstanding {
             kind,
             record,
             is_resend,
             tries: 1,
+            logger_counter: self.count(),
         };
-        self.outstanding = Some(outstanding);
         // Only the first way of a record is cut: the second must arrive, or nothing ever would.
         let cut = kind == Kind::Live
             && !is_resend
             && life.day.draw(Draw::Cut, self.logger_sn, record) < life.hangup_share;
-        Turn::Send(self.sent(life, outstanding, cut))
+        self.sent(life, outstanding, cut)
+    }
+
+    fn count(&mut self) -> u8 {
+        self.logger_counter = self.logger_counter.wrapping_add(1);
+        self.logger_counter
     }
 
     fn sent(&mut self, life: &Life, outstanding: Outstanding, cut: bool) -> Sent {
+        self.outstanding.push_back(outstanding);
         let Outstanding {
             kind,
             record,
             is_resend,
+            logger_counter,
             ..
         } = outstanding;
-        self.logger_counter = self.logger_counter.wrapping_add(1);
         let envelope = Envelope {
             logger_sn: self.logger_sn,
             server_counter: self.server_counter,
-            logger_counter: self.logger_counter,
+            logger_counter,
         };
         let uptime_s = 16 + record * life.day.cadence_s;
         let bytes = match kind {
@@ -365,6 +421,7 @@ mod tests {
             heartbeats_per_data: 0,
             resend_share: 0.0,
             hangup_share: 0.0,
+            window: 1,
         }
     }
 
@@ -401,6 +458,17 @@ mod tests {
         }
     }
 
+    /// All that goes in one write; nothing goes after a frame whose connection breaks.
+    fn burst(stick: &mut Stick, life: &Life, first: Sent) -> Vec<Sent> {
+        let mut burst = vec![first];
+        while !burst[burst.len() - 1].cut
+            && let Some(sent) = stick.more(life)
+        {
+            burst.push(sent);
+        }
+        burst
+    }
+
     /// Lets a stick talk to a server that answers everything, and tells what was sent and confirmed.
     fn whole_life(stick: &mut Stick, life: &Life) -> (Vec<Kind>, HashMap<u32, u32>, u32) {
         let (mut kinds, mut confirmed, mut connects) = (Vec::new(), HashMap::new(), 0);
@@ -413,15 +481,18 @@ mod tests {
                 Turn::HangUp => stick.link_lost(),
                 Turn::Store => {}
                 Turn::Rest => return (kinds, confirmed, connects),
-                Turn::Send(sent) => {
-                    kinds.push(sent.kind);
-                    if sent.cut {
-                        stick.link_lost();
-                        continue;
-                    }
-                    let answer = answer_to(&sent.bytes);
-                    if let Some(record) = stick.answered(life, &answer).unwrap().record {
-                        *confirmed.entry(record).or_insert(0) += 1;
+                Turn::Send(first) => {
+                    let burst = burst(stick, life, first);
+                    kinds.extend(burst.iter().map(|sent| sent.kind));
+                    for sent in burst {
+                        if sent.cut {
+                            stick.link_lost();
+                            break;
+                        }
+                        let answer = answer_to(&sent.bytes);
+                        if let Some(record) = stick.answered(life, &answer).unwrap().record {
+                            *confirmed.entry(record).or_insert(0) += 1;
+                        }
                     }
                 }
             }
@@ -467,8 +538,10 @@ mod tests {
             heartbeats_per_data: 1,
             resend_share: 0.1,
             hangup_share: 0.1,
+            ..calm(288)
         };
-        for logger_sn in SN..SN + 50 {
+        for (logger_sn, window) in (SN..SN + 50).zip([1, 2, 16].into_iter().cycle()) {
+            let life = Life { window, ..life };
             let mut stick = Stick::new(logger_sn);
             stick.measure(288);
             let (kinds, confirmed, connects) = whole_life(&mut stick, &life);
@@ -515,6 +588,53 @@ mod tests {
     }
 
     #[test]
+    fn a_window_lets_records_go_at_once_and_their_answers_come_in_order() {
+        let life = Life {
+            window: 4,
+            ..calm(6)
+        };
+        let mut stick = measured(&life);
+        stick.connected();
+        let hello = sent(stick.next(&life));
+        assert_eq!(stick.more(&life), None, "a hello goes alone");
+        stick.answered(&life, &answer_to(&hello.bytes)).unwrap();
+        let first = sent(stick.next(&life));
+        let burst = burst(&mut stick, &life, first);
+        assert_eq!((burst.len(), stick.in_doubt()), (4, 4));
+        let answers: Vec<Answer> = burst.iter().map(|sent| answer_to(&sent.bytes)).collect();
+        assert_eq!(stick.answered(&life, &answers[1]), None, "out of order");
+        for (record, answer) in answers[..3].iter().enumerate() {
+            let confirmed = stick.answered(&life, answer).unwrap();
+            assert_eq!(confirmed.record, Some(record as u32));
+        }
+        assert!(!stick.is_answered());
+        stick.answered(&life, &answers[3]).unwrap();
+        assert!(stick.is_answered() && !stick.has_delivered());
+    }
+
+    #[test]
+    fn records_of_a_burst_without_answers_are_stored_ones_on_a_new_connection() {
+        let life = Life {
+            window: 3,
+            ..calm(4)
+        };
+        let mut stick = measured(&life);
+        stick.connected();
+        let hello = sent(stick.next(&life));
+        stick.answered(&life, &answer_to(&hello.bytes)).unwrap();
+        let first = sent(stick.next(&life));
+        let burst = burst(&mut stick, &life, first);
+        stick.answered(&life, &answer_to(&burst[0].bytes)).unwrap();
+        assert_eq!(stick.retry(&life), None, "two answers are missing");
+        stick.link_lost();
+        assert_eq!((stick.in_doubt(), &stick.backlog), (0, &vec![1, 2]));
+        let (kinds, confirmed, _) = whole_life(&mut stick, &life);
+        use Kind::*;
+        assert_eq!(kinds, [Handshake, Live, Historic, Historic]);
+        assert_eq!(confirmed, HashMap::from([(1, 1), (2, 1), (3, 1)]));
+    }
+
+    #[test]
     fn a_retry_is_the_same_record_under_a_new_counter_and_the_fourth_is_a_new_connection() {
         let life = calm(1);
         let mut stick = measured(&life);
@@ -533,7 +653,7 @@ mod tests {
         );
         assert!(stick.retry(&life).is_some());
         assert_eq!(stick.retry(&life), None);
-        assert!(stick.is_in_doubt());
+        assert_eq!(stick.in_doubt(), 1);
         stick.link_lost();
         assert!(!stick.has_delivered());
         stick.connected();
