@@ -15,7 +15,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::acknowledged::Acknowledged;
-use crate::link::Link;
+use crate::link::{Link, Received};
 use crate::options::{Mode, Options};
 use crate::pace::{Pace, Schedule};
 use crate::report::Report;
@@ -30,7 +30,7 @@ const RECONNECT_US: u64 = 1_000_000;
 /// How long the end waits for the last answers: longer than a stick waits for one.
 const DRAIN_US: u64 = 15_000_000;
 const PROGRESS_US: u64 = 10_000_000;
-/// An open loop starts this long after the last stick is there.
+/// A loop begins this long after the last stick is there.
 const SETTLE_US: u64 = 500_000;
 /// Without any answer for so long, nobody is there to be loaded: longer than a server's restart.
 const SILENCE_US: u64 = 60_000_000;
@@ -112,7 +112,12 @@ struct Engine<'a> {
     heartbeats: Waits,
     connect_pace: Pace,
     send_pace: Pace,
+    /// When a loop begins.
+    begin_us: Option<u64>,
     schedule: Option<Schedule>,
+    /// What goes in one write, and what came with one event: used again and again.
+    outgoing: Vec<u8>,
+    received: Received,
     acknowledged: Option<Acknowledged>,
     report: Report,
     connected: u64,
@@ -160,7 +165,7 @@ impl<'a> Engine<'a> {
             .collect();
         let heartbeat_s = match options.mode {
             Mode::Hold { heartbeat_s, .. } => heartbeat_s,
-            Mode::Day | Mode::OpenLoop => 0.0,
+            Mode::Day | Mode::ClosedLoop { .. } | Mode::OpenLoop => 0.0,
         };
         // The schedule of an open loop is its only pace.
         let rate = if options.mode == Mode::OpenLoop {
@@ -168,9 +173,11 @@ impl<'a> Engine<'a> {
         } else {
             options.rate
         };
-        let overall_s = (options.mode != Mode::OpenLoop)
-            .then_some(options.seconds)
-            .flatten();
+        // A loop counts its seconds from when all are there.
+        let overall_s = match options.mode {
+            Mode::Day | Mode::Hold { .. } => options.seconds,
+            Mode::ClosedLoop { .. } | Mode::OpenLoop => None,
+        };
         Ok(Self {
             options,
             poll,
@@ -183,7 +190,10 @@ impl<'a> Engine<'a> {
             heartbeats: Waits::new(microseconds(heartbeat_s)),
             connect_pace: Pace::new(options.connect_rate),
             send_pace: Pace::new(rate),
+            begin_us: None,
             schedule: None,
+            outgoing: Vec::new(),
+            received: Received::default(),
             acknowledged,
             report: Report::new(),
             connected: 0,
@@ -220,6 +230,9 @@ impl<'a> Engine<'a> {
                     self.report.gave_up = true;
                     return Ok(());
                 }
+                if self.begin_us.is_some_and(|begin_us| begin_us <= now_us) {
+                    self.begin(now_us)?;
+                }
                 self.release(now_us);
                 self.connect_some(now_us)?;
                 self.give_turns(now_us)?;
@@ -249,7 +262,7 @@ impl<'a> Engine<'a> {
     fn is_done(&self) -> bool {
         match self.options.mode {
             Mode::Day => self.delivered == self.berths.len(),
-            Mode::Hold { .. } => false,
+            Mode::Hold { .. } | Mode::ClosedLoop { .. } => false,
             Mode::OpenLoop => self.schedule.is_some_and(|schedule| {
                 schedule.next_us().is_none() && self.waiting == 0 && self.ready.is_empty()
             }),
@@ -263,20 +276,23 @@ impl<'a> Engine<'a> {
 
     /// When something is to be done that no socket will tell.
     fn next_us(&self, is_over: bool) -> u64 {
-        let mut times = vec![self.answers.next_us()];
+        let until = |time: Option<u64>| time.unwrap_or(u64::MAX);
+        let answers_us = until(self.answers.next_us());
         if is_over {
-            times.push(self.stop_us.map(|stop_us| stop_us + DRAIN_US));
-        } else {
-            times.extend([
-                self.stop_us,
-                self.reconnects.next_us(),
-                self.heartbeats.next_us(),
-                self.schedule.and_then(|schedule| schedule.next_us()),
-                (!self.ready.is_empty()).then(|| self.send_pace.next_us()),
-                (!self.unconnected.is_empty()).then(|| self.connect_pace.next_us()),
-            ]);
+            return answers_us.min(until(self.stop_us.map(|stop_us| stop_us + DRAIN_US)));
         }
-        times.into_iter().flatten().min().unwrap_or(u64::MAX)
+        answers_us
+            .min(until(self.stop_us))
+            .min(until(self.begin_us))
+            .min(until(self.reconnects.next_us()))
+            .min(until(self.heartbeats.next_us()))
+            .min(until(self.schedule.and_then(|schedule| schedule.next_us())))
+            .min(until(
+                (!self.ready.is_empty()).then(|| self.send_pace.next_us()),
+            ))
+            .min(until(
+                (!self.unconnected.is_empty()).then(|| self.connect_pace.next_us()),
+            ))
     }
 
     fn place(&mut self, slot: usize, place: Place) -> u32 {
@@ -291,6 +307,38 @@ impl<'a> Engine<'a> {
             Place::Connecting | Place::Waiting | Place::Backing | Place::Resting => {}
         }
         berth.visit
+    }
+
+    /// All are there and quiet: the loop begins.
+    fn begin(&mut self, now_us: u64) -> io::Result<()> {
+        let Some(begin_us) = self.begin_us.take() else {
+            return Ok(());
+        };
+        self.report.begun = Some(self.report.moment(now_us, cpu_us()));
+        // Nobody has to answer while all are quiet.
+        self.answered_us = now_us;
+        match self.options.mode {
+            Mode::ClosedLoop { seconds } => {
+                let until_us = now_us + microseconds(seconds);
+                self.stop_us = Some(self.stop_us.unwrap_or(u64::MAX).min(until_us));
+                for slot in 0..self.berths.len() {
+                    let berth = &mut self.berths[slot];
+                    berth.stick.measure(self.options.life.day.records);
+                    if berth.place == Place::Resting {
+                        self.place(slot, Place::Ready);
+                    }
+                }
+            }
+            Mode::OpenLoop => {
+                let records = self.options.open_loop_records();
+                self.schedule = Some(Schedule::new(begin_us, self.options.rate, records));
+            }
+            Mode::Day | Mode::Hold { .. } => {}
+        }
+        if self.options.announce {
+            tell("measuring")?;
+        }
+        Ok(())
     }
 
     /// Open loop: records whose intended time has come are measured, whatever their stick does.
@@ -365,7 +413,9 @@ impl<'a> Engine<'a> {
             self.place(slot, Place::Resting);
             return Ok(());
         }
-        match berth.stick.next(&self.options.life) {
+        self.outgoing.clear();
+        let turn = berth.stick.next(&self.options.life, &mut self.outgoing);
+        match turn {
             Turn::Connect => {
                 self.place(slot, Place::Unconnected);
             }
@@ -383,6 +433,12 @@ impl<'a> Engine<'a> {
                 if self.heartbeats.after_us > 0 {
                     self.heartbeats.add(now_us, slot, visit);
                 }
+                if matches!(self.options.mode, Mode::ClosedLoop { .. })
+                    && self.report.begun.is_some()
+                {
+                    self.report.ran_out = true;
+                    self.stop_us = Some(now_us);
+                }
             }
             Turn::Send(first) => self.send(slot, first, now_us)?,
         }
@@ -393,7 +449,6 @@ impl<'a> Engine<'a> {
     fn send(&mut self, slot: usize, first: Sent, now_us: u64) -> io::Result<()> {
         let sent_us = self.now_us();
         let berth = &mut self.berths[slot];
-        let mut bytes = Vec::new();
         let mut next = Some(first);
         let mut is_cut = false;
         while let Some(sent) = next {
@@ -410,20 +465,19 @@ impl<'a> Engine<'a> {
             berth.sent_us.push_back(intended_us.unwrap_or(sent_us));
             self.report.sent[sent.kind as usize] += 1;
             self.report.resends += u64::from(sent.is_resend);
-            bytes.extend_from_slice(&sent.bytes);
             is_cut = sent.cut;
             next = if is_cut {
                 None
             } else {
-                berth.stick.more(&self.options.life)
+                berth.stick.more(&self.options.life, &mut self.outgoing)
             };
         }
-        self.write(slot, &bytes, is_cut)
+        self.write(slot, sent_us, is_cut)
     }
 
-    fn write(&mut self, slot: usize, bytes: &[u8], is_cut: bool) -> io::Result<()> {
+    fn write(&mut self, slot: usize, now_us: u64, is_cut: bool) -> io::Result<()> {
         let result = match &mut self.berths[slot].link {
-            Some(link) => link.send(bytes),
+            Some(link) => link.send(&self.outgoing),
             None => Err(io::ErrorKind::NotConnected.into()),
         };
         if result.is_err() {
@@ -436,7 +490,6 @@ impl<'a> Engine<'a> {
             return Ok(());
         }
         let visit = self.place(slot, Place::Waiting);
-        let now_us = self.now_us();
         self.answers.add(now_us, slot, visit);
         Ok(())
     }
@@ -472,11 +525,12 @@ impl<'a> Engine<'a> {
             if berth.visit != visit || is_over {
                 continue;
             }
-            match berth.stick.retry(&self.options.life) {
+            self.outgoing.clear();
+            match berth.stick.retry(&self.options.life, &mut self.outgoing) {
                 Some(sent) => {
                     self.report.retries += 1;
                     self.report.sent[sent.kind as usize] += 1;
-                    self.write(slot, &sent.bytes, false)?;
+                    self.write(slot, now_us, false)?;
                 }
                 None => self.lost(slot)?,
             }
@@ -534,11 +588,12 @@ impl<'a> Engine<'a> {
         let Some(link) = &mut self.berths[slot].link else {
             return Ok(());
         };
-        let received = link.receive();
-        self.report.noise_bytes += received.noise_bytes as u64;
-        for answer in &received.answers {
+        link.receive(&mut self.received);
+        self.report.noise_bytes += self.received.noise_bytes as u64;
+        for at in 0..self.received.answers.len() {
+            let answer = self.received.answers[at];
             let berth = &mut self.berths[slot];
-            let Some(confirmed) = berth.stick.answered(&self.options.life, answer) else {
+            let Some(confirmed) = berth.stick.answered(&self.options.life, &answer) else {
                 self.report.unexpected_answers += 1;
                 continue;
             };
@@ -561,7 +616,7 @@ impl<'a> Engine<'a> {
                 self.place(slot, Place::Ready);
             }
         }
-        if received.ended {
+        if self.received.ended {
             return self.lost(slot);
         }
         Ok(())
@@ -572,7 +627,7 @@ impl<'a> Engine<'a> {
         let berth = &mut self.berths[slot];
         let is_up = match self.options.mode {
             Mode::Hold { .. } => berth.stick.has_delivered(),
-            Mode::Day | Mode::OpenLoop => true,
+            Mode::Day | Mode::ClosedLoop { .. } | Mode::OpenLoop => true,
         };
         if berth.was_up || !is_up {
             return Ok(());
@@ -589,17 +644,9 @@ impl<'a> Engine<'a> {
                 let hold_until_us = now_us + microseconds(hold_s);
                 self.stop_us = Some(self.stop_us.unwrap_or(u64::MAX).min(hold_until_us));
             }
-            Mode::OpenLoop => {
-                self.schedule = Some(Schedule::new(
-                    now_us + SETTLE_US,
-                    self.options.rate,
-                    self.options.open_loop_records(),
-                ));
-            }
+            Mode::ClosedLoop { .. } | Mode::OpenLoop => self.begin_us = Some(now_us + SETTLE_US),
         }
-        let mut out = io::stdout();
-        writeln!(out, "connected {}", self.up)?;
-        out.flush()
+        tell(&format!("connected {}", self.up))
     }
 
     fn tell_progress(&mut self, now_us: u64) -> io::Result<()> {
@@ -626,13 +673,16 @@ impl<'a> Engine<'a> {
         if let Some(file) = &mut self.acknowledged {
             file.flush()?;
         }
+        if matches!(self.options.mode, Mode::ClosedLoop { .. }) {
+            for berth in &mut self.berths {
+                berth.stick.measure_no_more();
+            }
+        }
         let sticks = || self.berths.iter().map(|berth| &berth.stick);
         self.report.undelivered_sticks =
             sticks().filter(|stick| !stick.has_delivered()).count() as u64;
         self.report.in_doubt = sticks().map(|stick| stick.in_doubt() as u64).sum();
-        self.report.wall_us = self.now_us();
-        let cpu = clock_gettime(ClockId::ProcessCPUTime);
-        self.report.cpu_s = cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9;
+        self.report.ended = self.report.moment(self.now_us(), cpu_us());
         Ok(self.report)
     }
 }
@@ -642,12 +692,25 @@ fn new_stick(options: &Options, number: u32) -> Stick {
     let is_measured = match options.mode {
         Mode::Day => true,
         Mode::Hold { with_record, .. } => with_record,
-        Mode::OpenLoop => false,
+        Mode::ClosedLoop { .. } | Mode::OpenLoop => false,
     };
     if is_measured {
         stick.measure(options.life.day.records);
     }
     stick
+}
+
+/// One line for whoever started the fleet and waits for it.
+fn tell(line: &str) -> io::Result<()> {
+    let mut out = io::stdout();
+    writeln!(out, "{line}")?;
+    out.flush()
+}
+
+/// The process's own time so far.
+fn cpu_us() -> u64 {
+    let cpu = clock_gettime(ClockId::ProcessCPUTime);
+    cpu.tv_sec as u64 * 1_000_000 + cpu.tv_nsec as u64 / 1_000
 }
 
 fn microseconds(seconds: f64) -> u64 {

@@ -61,18 +61,18 @@ impl Kind {
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
+/// A frame whose bytes were appended to what goes in one write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sent {
     pub(crate) kind: Kind,
     /// The same record went before and was answered.
     pub(crate) is_resend: bool,
     /// The connection breaks before the answer is here.
     pub(crate) cut: bool,
-    pub(crate) bytes: Vec<u8>,
 }
 
 /// What a stick wants to happen now.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Turn {
     Connect,
     Send(Sent),
@@ -155,6 +155,11 @@ impl Stick {
         self.due
     }
 
+    /// Nothing is measured any more: records that were not taken up never will be.
+    pub(crate) fn measure_no_more(&mut self) {
+        self.due = self.due.min(self.next_record);
+    }
+
     /// An idle stick shows that it is there.
     pub(crate) fn beat(&mut self) {
         self.heartbeats_left = self.heartbeats_left.max(1);
@@ -197,7 +202,7 @@ impl Stick {
         }
     }
 
-    pub(crate) fn next(&mut self, life: &Life) -> Turn {
+    pub(crate) fn next(&mut self, life: &Life, out: &mut Vec<u8>) -> Turn {
         debug_assert!(self.outstanding.is_empty(), "all is answered");
         let record = self.next_record;
         let is_offline = self.is_offline(life);
@@ -213,14 +218,14 @@ impl Stick {
             return Turn::HangUp;
         }
         if self.wants_hello(life) {
-            return Turn::Send(self.send(life, Kind::Handshake, record, false));
+            return Turn::Send(self.send(life, Kind::Handshake, record, false, out));
         }
-        if let Some(sent) = self.send_stored(life) {
+        if let Some(sent) = self.send_stored(life, out) {
             return Turn::Send(sent);
         }
         if self.heartbeats_left > 0 {
             self.heartbeats_left -= 1;
-            return Turn::Send(self.send(life, Kind::Heartbeat, record, false));
+            return Turn::Send(self.send(life, Kind::Heartbeat, record, false, out));
         }
         if record >= self.due {
             return Turn::Rest;
@@ -229,17 +234,17 @@ impl Stick {
             return Turn::HangUp;
         }
         self.next_record += 1;
-        Turn::Send(self.send(life, Kind::Live, record, false))
+        Turn::Send(self.send(life, Kind::Live, record, false, out))
     }
 
     /// What goes in the same write as the record before it, as long as the window is open.
-    pub(crate) fn more(&mut self, life: &Life) -> Option<Sent> {
+    pub(crate) fn more(&mut self, life: &Life, out: &mut Vec<u8>) -> Option<Sent> {
         let is_open = self.outstanding.back().is_some_and(|sent| sent.is_record())
             && self.outstanding.len() < life.window;
         if !is_open || self.wants_hello(life) {
             return None;
         }
-        if let Some(sent) = self.send_stored(life) {
+        if let Some(sent) = self.send_stored(life, out) {
             return Some(sent);
         }
         let record = self.next_record;
@@ -248,7 +253,7 @@ impl Stick {
             return None;
         }
         self.next_record += 1;
-        Some(self.send(life, Kind::Live, record, false))
+        Some(self.send(life, Kind::Live, record, false, out))
     }
 
     fn is_offline(&self, life: &Life) -> bool {
@@ -261,20 +266,20 @@ impl Stick {
             .is_none_or(|greeted| self.next_record >= greeted + again_after)
     }
 
-    fn send_stored(&mut self, life: &Life) -> Option<Sent> {
+    fn send_stored(&mut self, life: &Life, out: &mut Vec<u8>) -> Option<Sent> {
         if let Some((kind, record)) = self.again.pop() {
-            return Some(self.send(life, kind, record, true));
+            return Some(self.send(life, kind, record, true, out));
         }
         if self.live_accepted || self.next_record >= self.due {
             let stored = self.backlog.pop()?;
-            return Some(self.send(life, Kind::Historic, stored, false));
+            return Some(self.send(life, Kind::Historic, stored, false, out));
         }
         None
     }
 
     /// The frame once more, after no answer came; `None` when it is time for a new connection, as
     /// it is at once when several answers are missing.
-    pub(crate) fn retry(&mut self, life: &Life) -> Option<Sent> {
+    pub(crate) fn retry(&mut self, life: &Life, out: &mut Vec<u8>) -> Option<Sent> {
         let last = self.outstanding.pop_back()?;
         if last.tries >= TRIES_MAX || !self.outstanding.is_empty() {
             self.outstanding.push_back(last);
@@ -285,7 +290,7 @@ impl Stick {
             logger_counter: self.count(),
             ..last
         };
-        Some(self.sent(life, outstanding, false))
+        Some(self.sent(life, outstanding, false, out))
     }
 
     /// Takes the payload and counters of an answer; `None` when it does not fit what is outstanding.
@@ -311,15 +316,16 @@ impl Stick {
             is_resend,
             ..
         } = outstanding;
-        let draw = |draw| life.day.draw(draw, self.logger_sn, record);
+        let happens =
+            |draw, share| !is_resend && life.day.happens(draw, self.logger_sn, record, share);
         match kind {
             Kind::Handshake => self.greeted = Some(record),
             Kind::Heartbeat => {}
             Kind::Live | Kind::Historic => {
-                if draw(Draw::Resend) < life.resend_share && !is_resend {
+                if happens(Draw::Resend, life.resend_share) {
                     self.again.push((kind, record));
                 }
-                if draw(Draw::Hangup) < life.hangup_share && !is_resend {
+                if happens(Draw::Hangup, life.hangup_share) {
                     self.hang_up_next = true;
                 }
                 if kind == Kind::Live {
@@ -334,7 +340,14 @@ impl Stick {
         })
     }
 
-    fn send(&mut self, life: &Life, kind: Kind, record: u32, is_resend: bool) -> Sent {
+    fn send(
+        &mut self,
+        life: &Life,
+        kind: Kind,
+        record: u32,
+        is_resend: bool,
+        out: &mut Vec<u8>,
+    ) -> Sent {
         let outstanding = Outstanding {
             kind,
             record,
@@ -345,8 +358,10 @@ impl Stick {
         // Only the first way of a record is cut: the second must arrive, or nothing ever would.
         let cut = kind == Kind::Live
             && !is_resend
-            && life.day.draw(Draw::Cut, self.logger_sn, record) < life.hangup_share;
-        self.sent(life, outstanding, cut)
+            && life
+                .day
+                .happens(Draw::Cut, self.logger_sn, record, life.hangup_share);
+        self.sent(life, outstanding, cut, out)
     }
 
     fn count(&mut self) -> u8 {
@@ -354,7 +369,13 @@ impl Stick {
         self.logger_counter
     }
 
-    fn sent(&mut self, life: &Life, outstanding: Outstanding, cut: bool) -> Sent {
+    fn sent(
+        &mut self,
+        life: &Life,
+        outstanding: Outstanding,
+        cut: bool,
+        out: &mut Vec<u8>,
+    ) -> Sent {
         self.outstanding.push_back(outstanding);
         let Outstanding {
             kind,
@@ -369,22 +390,21 @@ impl Stick {
             logger_counter,
         };
         let uptime_s = 16 + record * life.day.cadence_s;
-        let bytes = match kind {
+        match kind {
             Kind::Handshake => {
                 let unix_s = life.day.sampled_s(self.logger_sn, record);
-                frames::handshake(envelope, unix_s, uptime_s)
+                frames::handshake(envelope, unix_s, uptime_s, out);
             }
-            Kind::Heartbeat => frames::heartbeat(envelope),
+            Kind::Heartbeat => frames::heartbeat(envelope, out),
             Kind::Live | Kind::Historic => {
                 let sample = life.day.sample(self.logger_sn, record);
-                frames::data(envelope, kind.bytes().1, &sample, uptime_s)
+                frames::data(envelope, kind.bytes().1, &sample, uptime_s, out);
             }
-        };
+        }
         Sent {
             kind,
             is_resend,
             cut,
-            bytes,
         }
     }
 }
@@ -451,29 +471,60 @@ mod tests {
         }
     }
 
-    fn sent(turn: Turn) -> Sent {
-        match turn {
-            Turn::Send(sent) => sent,
-            other => panic!("{other:?}"),
-        }
+    /// A frame with its own bytes.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    struct Going {
+        sent: Sent,
+        bytes: Vec<u8>,
+    }
+
+    /// What a stick wants, and the frame it sends, if it does.
+    fn turn(stick: &mut Stick, life: &Life) -> (Turn, Option<Going>) {
+        let mut bytes = Vec::new();
+        let turn = stick.next(life, &mut bytes);
+        let going = match turn {
+            Turn::Send(sent) => Some(Going { sent, bytes }),
+            _ => None,
+        };
+        (turn, going)
+    }
+
+    fn frame(stick: &mut Stick, life: &Life) -> Going {
+        turn(stick, life).1.unwrap()
+    }
+
+    fn retry(stick: &mut Stick, life: &Life) -> Option<Going> {
+        let mut bytes = Vec::new();
+        let sent = stick.retry(life, &mut bytes)?;
+        Some(Going { sent, bytes })
     }
 
     /// All that goes in one write; nothing goes after a frame whose connection breaks.
-    fn burst(stick: &mut Stick, life: &Life, first: Sent) -> Vec<Sent> {
+    fn burst(stick: &mut Stick, life: &Life, first: Going) -> Vec<Going> {
         let mut burst = vec![first];
-        while !burst[burst.len() - 1].cut
-            && let Some(sent) = stick.more(life)
-        {
-            burst.push(sent);
+        while !burst[burst.len() - 1].sent.cut {
+            let mut bytes = Vec::new();
+            match stick.more(life, &mut bytes) {
+                Some(sent) => burst.push(Going { sent, bytes }),
+                None => break,
+            }
         }
         burst
+    }
+
+    fn greet(stick: &mut Stick, life: &Life) {
+        stick.connected();
+        let hello = frame(stick, life);
+        assert_eq!(hello.sent.kind, Kind::Handshake);
+        stick.answered(life, &answer_to(&hello.bytes)).unwrap();
     }
 
     /// Lets a stick talk to a server that answers everything, and tells what was sent and confirmed.
     fn whole_life(stick: &mut Stick, life: &Life) -> (Vec<Kind>, HashMap<u32, u32>, u32) {
         let (mut kinds, mut confirmed, mut connects) = (Vec::new(), HashMap::new(), 0);
         for _ in 0..100_000 {
-            match stick.next(life) {
+            let (turn, going) = turn(stick, life);
+            match turn {
                 Turn::Connect => {
                     connects += 1;
                     stick.connected();
@@ -481,15 +532,15 @@ mod tests {
                 Turn::HangUp => stick.link_lost(),
                 Turn::Store => {}
                 Turn::Rest => return (kinds, confirmed, connects),
-                Turn::Send(first) => {
-                    let burst = burst(stick, life, first);
-                    kinds.extend(burst.iter().map(|sent| sent.kind));
-                    for sent in burst {
-                        if sent.cut {
+                Turn::Send(_) => {
+                    let burst = burst(stick, life, going.unwrap());
+                    kinds.extend(burst.iter().map(|going| going.sent.kind));
+                    for going in burst {
+                        if going.sent.cut {
                             stick.link_lost();
                             break;
                         }
-                        let answer = answer_to(&sent.bytes);
+                        let answer = answer_to(&going.bytes);
                         if let Some(record) = stick.answered(life, &answer).unwrap().record {
                             *confirmed.entry(record).or_insert(0) += 1;
                         }
@@ -563,10 +614,11 @@ mod tests {
         stick.next_record = 3;
         let mut records = Vec::new();
         loop {
-            match stick.next(&life) {
+            let (turn, going) = turn(&mut stick, &life);
+            match turn {
                 Turn::Connect => stick.connected(),
-                Turn::Send(sent) => {
-                    let answer = answer_to(&sent.bytes);
+                Turn::Send(_) => {
+                    let answer = answer_to(&going.unwrap().bytes);
                     let confirmed = stick.answered(&life, &answer).unwrap();
                     records.extend(confirmed.record.map(|record| (confirmed.kind, record)));
                 }
@@ -595,13 +647,14 @@ mod tests {
         };
         let mut stick = measured(&life);
         stick.connected();
-        let hello = sent(stick.next(&life));
-        assert_eq!(stick.more(&life), None, "a hello goes alone");
+        let hello = frame(&mut stick, &life);
+        let alone = burst(&mut stick, &life, hello.clone()).len() == 1;
+        assert!(alone, "nothing goes with a hello");
         stick.answered(&life, &answer_to(&hello.bytes)).unwrap();
-        let first = sent(stick.next(&life));
+        let first = frame(&mut stick, &life);
         let burst = burst(&mut stick, &life, first);
         assert_eq!((burst.len(), stick.in_doubt()), (4, 4));
-        let answers: Vec<Answer> = burst.iter().map(|sent| answer_to(&sent.bytes)).collect();
+        let answers: Vec<Answer> = burst.iter().map(|going| answer_to(&going.bytes)).collect();
         assert_eq!(stick.answered(&life, &answers[1]), None, "out of order");
         for (record, answer) in answers[..3].iter().enumerate() {
             let confirmed = stick.answered(&life, answer).unwrap();
@@ -619,13 +672,11 @@ mod tests {
             ..calm(4)
         };
         let mut stick = measured(&life);
-        stick.connected();
-        let hello = sent(stick.next(&life));
-        stick.answered(&life, &answer_to(&hello.bytes)).unwrap();
-        let first = sent(stick.next(&life));
+        greet(&mut stick, &life);
+        let first = frame(&mut stick, &life);
         let burst = burst(&mut stick, &life, first);
         stick.answered(&life, &answer_to(&burst[0].bytes)).unwrap();
-        assert_eq!(stick.retry(&life), None, "two answers are missing");
+        assert_eq!(retry(&mut stick, &life), None, "two answers are missing");
         stick.link_lost();
         assert_eq!((stick.in_doubt(), &stick.backlog), (0, &vec![1, 2]));
         let (kinds, confirmed, _) = whole_life(&mut stick, &life);
@@ -635,15 +686,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_measured_no_more_is_not_owed() {
+        let life = calm(6);
+        let mut stick = measured(&life);
+        greet(&mut stick, &life);
+        let first = frame(&mut stick, &life);
+        stick.measure_no_more();
+        assert!(!stick.has_delivered(), "one is on its way");
+        stick.answered(&life, &answer_to(&first.bytes)).unwrap();
+        assert!(stick.has_delivered());
+    }
+
+    #[test]
     fn a_retry_is_the_same_record_under_a_new_counter_and_the_fourth_is_a_new_connection() {
         let life = calm(1);
         let mut stick = measured(&life);
-        assert_eq!(stick.next(&life), Turn::Connect);
-        stick.connected();
-        let hello = sent(stick.next(&life));
-        stick.answered(&life, &answer_to(&hello.bytes)).unwrap();
-        let first = sent(stick.next(&life));
-        let second = stick.retry(&life).unwrap();
+        assert_eq!(turn(&mut stick, &life).0, Turn::Connect);
+        greet(&mut stick, &life);
+        let first = frame(&mut stick, &life);
+        let second = retry(&mut stick, &life).unwrap();
         assert_eq!(first.bytes[11..244], second.bytes[11..244]);
         assert_eq!(second.bytes[6], first.bytes[6] + 1);
         assert_eq!(
@@ -651,16 +712,14 @@ mod tests {
             None,
             "late"
         );
-        assert!(stick.retry(&life).is_some());
-        assert_eq!(stick.retry(&life), None);
+        assert!(retry(&mut stick, &life).is_some());
+        assert_eq!(retry(&mut stick, &life), None);
         assert_eq!(stick.in_doubt(), 1);
         stick.link_lost();
         assert!(!stick.has_delivered());
-        stick.connected();
-        let hello = sent(stick.next(&life));
-        stick.answered(&life, &answer_to(&hello.bytes)).unwrap();
-        let stored = sent(stick.next(&life));
-        assert_eq!(stored.kind, Kind::Historic);
+        greet(&mut stick, &life);
+        let stored = frame(&mut stick, &life);
+        assert_eq!(stored.sent.kind, Kind::Historic);
         assert_eq!(first.bytes[12..244], stored.bytes[12..244]);
     }
 
@@ -669,7 +728,7 @@ mod tests {
         let life = calm(1);
         let mut stick = measured(&life);
         stick.connected();
-        let right = answer_to(&sent(stick.next(&life)).bytes);
+        let right = answer_to(&frame(&mut stick, &life).bytes);
         for wrong in [
             Answer {
                 kind: 0x12,
