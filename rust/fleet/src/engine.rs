@@ -128,7 +128,14 @@ struct Engine<'a> {
     answered_us: u64,
     /// Nothing new begins after this.
     stop_us: Option<u64>,
-    told_to_end: Arc<AtomicBool>,
+    told: Arc<Told>,
+}
+
+/// What came on standard input.
+#[derive(Debug, Default)]
+struct Told {
+    begin: AtomicBool,
+    end: AtomicBool,
 }
 
 /// Lets the fleet live, and tells what happened.
@@ -142,9 +149,9 @@ pub(crate) fn run(options: &Options) -> io::Result<Report> {
 impl<'a> Engine<'a> {
     fn new(options: &'a Options) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let told_to_end = Arc::new(AtomicBool::new(false));
-        if options.until_eof {
-            watch_standard_input(&poll, Arc::clone(&told_to_end))?;
+        let told = Arc::new(Told::default());
+        if options.until_eof || options.begin_on_input {
+            watch_standard_input(&poll, Arc::clone(&told))?;
         }
         let acknowledged = options
             .acknowledged
@@ -202,7 +209,7 @@ impl<'a> Engine<'a> {
             delivered: 0,
             answered_us: 0,
             stop_us: overall_s.map(microseconds),
-            told_to_end,
+            told,
         })
     }
 
@@ -216,7 +223,7 @@ impl<'a> Engine<'a> {
         let mut next_progress_us = PROGRESS_US;
         loop {
             let now_us = self.now_us();
-            if self.told_to_end.load(Ordering::Relaxed) {
+            if self.told.end.load(Ordering::Relaxed) {
                 self.stop_us = Some(self.stop_us.unwrap_or(now_us).min(now_us));
             }
             let is_over = self.stop_us.is_some_and(|stop_us| stop_us <= now_us);
@@ -229,6 +236,9 @@ impl<'a> Engine<'a> {
                 if self.expects_answers() && now_us > self.answered_us + SILENCE_US {
                     self.report.gave_up = true;
                     return Ok(());
+                }
+                if self.is_held() && self.told.begin.load(Ordering::Relaxed) {
+                    self.begin_us = Some(now_us);
                 }
                 if self.begin_us.is_some_and(|begin_us| begin_us <= now_us) {
                     self.begin(now_us)?;
@@ -271,7 +281,16 @@ impl<'a> Engine<'a> {
 
     /// A fleet that is held may be silent once all are there.
     fn expects_answers(&self) -> bool {
-        !matches!(self.options.mode, Mode::Hold { .. }) || self.up < self.berths.len()
+        let is_hold = matches!(self.options.mode, Mode::Hold { .. });
+        !(is_hold || self.is_held()) || self.up < self.berths.len()
+    }
+
+    /// All are there for a loop, and it was not told to begin yet.
+    fn is_held(&self) -> bool {
+        self.options.begin_on_input
+            && self.up == self.berths.len()
+            && self.begin_us.is_none()
+            && self.report.begun.is_none()
     }
 
     /// When something is to be done that no socket will tell.
@@ -644,6 +663,7 @@ impl<'a> Engine<'a> {
                 let hold_until_us = now_us + microseconds(hold_s);
                 self.stop_us = Some(self.stop_us.unwrap_or(u64::MAX).min(hold_until_us));
             }
+            Mode::ClosedLoop { .. } | Mode::OpenLoop if self.options.begin_on_input => {}
             Mode::ClosedLoop { .. } | Mode::OpenLoop => self.begin_us = Some(now_us + SETTLE_US),
         }
         tell(&format!("connected {}", self.up))
@@ -735,18 +755,24 @@ fn allow_descriptors(wanted: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Whoever started the fleet ends it by closing its standard input.
-fn watch_standard_input(poll: &Poll, told_to_end: Arc<AtomicBool>) -> io::Result<()> {
+/// Whoever started the fleet lets it begin by a line, and ends it by closing its standard input.
+fn watch_standard_input(poll: &Poll, told: Arc<Told>) -> io::Result<()> {
     let waker = Waker::new(poll.registry(), STANDARD_INPUT)?;
     thread::Builder::new()
         .name("standard-input".to_owned())
         .spawn(move || {
             let mut buffer = [0; 256];
             let mut input = io::stdin();
-            while matches!(input.read(&mut buffer), Ok(count) if count > 0) {}
-            told_to_end.store(true, Ordering::Relaxed);
-            // When the fleet has ended meanwhile, there is nobody to wake.
-            let _woken = waker.wake();
+            loop {
+                let is_end = !matches!(input.read(&mut buffer), Ok(count) if count > 0);
+                let which = if is_end { &told.end } else { &told.begin };
+                which.store(true, Ordering::Relaxed);
+                // When the fleet has ended meanwhile, there is nobody to wake.
+                let _woken = waker.wake();
+                if is_end {
+                    break;
+                }
+            }
         })?;
     Ok(())
 }

@@ -39,6 +39,8 @@ When:
   --seconds T             begin nothing after T seconds, and end when the last answers are here;
                           loops count from when all are there
   --until-eof             end as soon as standard input ends
+  --begin-on-input        a loop waits for a line on standard input, so that several fleets begin
+                          together, and ends as with --until-eof
   --hours H               the simulated span of a day [24]
   --cadence-seconds C     simulated seconds between two records of a stick [300; in a loop so that
                           all fit a day]
@@ -102,6 +104,7 @@ pub(crate) struct Options {
     pub(crate) rate: f64,
     pub(crate) seconds: Option<f64>,
     pub(crate) until_eof: bool,
+    pub(crate) begin_on_input: bool,
     pub(crate) announce: bool,
     pub(crate) answer_s: f64,
     pub(crate) acknowledged: Option<PathBuf>,
@@ -167,7 +170,7 @@ fn parse(mut parser: Parser, now_s: u32) -> Result<Asked, UsageError> {
     let (mut connect_rate, mut rate, mut answer_s) = (2_000.0, 0.0, 11.0);
     let (mut seconds, mut hold_s, mut heartbeat_s) = (None, None, 120.0);
     let (mut until_eof, mut open_loop, mut with_record) = (false, false, true);
-    let mut announce = false;
+    let (mut announce, mut begin_on_input) = (false, false);
     let (mut hours, mut cadence_s, mut end_s) = (None, None, now_s);
     let (mut heartbeats_per_data, mut window) = (1_u8, 1_usize);
     let (mut outage_share, mut resend_share, mut hangup_share) = (0.08, 0.003, 0.001);
@@ -188,6 +191,7 @@ fn parse(mut parser: Parser, now_s: u32) -> Result<Asked, UsageError> {
             "rate" => rate = number("rate", &parser.value()?)?,
             "seconds" => seconds = Some(number("seconds", &parser.value()?)?),
             "until-eof" => until_eof = true,
+            "begin-on-input" => begin_on_input = true,
             "announce" => announce = true,
             "open-loop" => open_loop = true,
             "no-record" => with_record = false,
@@ -246,8 +250,10 @@ fn parse(mut parser: Parser, now_s: u32) -> Result<Asked, UsageError> {
     if is_loop && !seconds.is_some_and(|seconds| seconds > 0.0) {
         return wrong("--seconds: expected more than 0");
     }
-    if announce && !is_loop {
-        return wrong("--announce needs a loop: --open-loop, or --seconds without --hours");
+    if (announce || begin_on_input) && !is_loop {
+        return wrong(
+            "--announce and --begin-on-input need a loop: --open-loop, or --seconds without --hours",
+        );
     }
     let fitting_s = |records: f64| (DAY_S / records).clamp(1.0, 300.0) as u32;
     let (records, cadence_s) = match mode {
@@ -307,6 +313,7 @@ fn parse(mut parser: Parser, now_s: u32) -> Result<Asked, UsageError> {
         rate,
         seconds,
         until_eof,
+        begin_on_input,
         announce,
         answer_s,
         acknowledged,
@@ -441,6 +448,7 @@ mod tests {
             "--to 127.0.0.1:1 --sticks 1 --frobnicate",
             "--to 127.0.0.1:1 --sticks 1 --seconds 0",
             "--to 127.0.0.1:1 --sticks 1 --announce",
+            "--to 127.0.0.1:1 --sticks 1 --hold 9 --begin-on-input",
             "--to 127.0.0.1:1 --sticks 1 --hours 1 --seconds 9 --announce",
             "--to 127.0.0.1:1 --sticks 1 --window 0",
             "--to 127.0.0.1:1 --sticks 1 --window 129",
