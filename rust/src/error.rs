@@ -1,5 +1,6 @@
 //! Which Python exception does a Rust error become?
 
+use autarco_fleet::Failure;
 use autarco_gateway::GatewayError;
 use pyo3::PyErr;
 use pyo3::exceptions::{PyOSError, PyValueError};
@@ -13,5 +14,13 @@ pub(crate) fn gateway_error(error: GatewayError) -> PyErr {
         GatewayError::Listen { .. } | GatewayError::Journal { .. } | GatewayError::Io(_) => {
             PyOSError::new_err(error.to_string())
         }
+    }
+}
+
+/// Arguments that make no sense are `ValueError`, what the machine refuses is `OSError`.
+pub(crate) fn fleet_error(failure: Failure) -> PyErr {
+    match failure {
+        Failure::Arguments(sentence) => PyValueError::new_err(sentence),
+        Failure::System(error) => error.into(),
     }
 }

@@ -3,6 +3,7 @@
 
 mod decode;
 mod error;
+mod fleet;
 mod gateway;
 mod inspect;
 
@@ -10,6 +11,8 @@ mod inspect;
 mod _core {
     #[pymodule_export]
     use crate::decode::{decode, inverter_serials};
+    #[pymodule_export]
+    use crate::fleet::run_fleet;
     #[pymodule_export]
     use crate::gateway::{Batch, Gateway, Pending};
     #[pymodule_export]

@@ -14,6 +14,7 @@ __all__ = [
     "decode",
     "inspect_journal",
     "inverter_serials",
+    "run_fleet",
 ]
 
 DEBUG_BUILD: Final[bool]
@@ -139,3 +140,4 @@ class JournalSegment:
     def state(self) -> Literal["whole", "torn", "damaged"]: ...
 
 def inspect_journal(directory: str | os.PathLike[str]) -> list[JournalSegment]: ...
+def run_fleet(arguments: list[str]) -> str: ...

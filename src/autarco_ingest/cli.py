@@ -30,6 +30,9 @@ INTERRUPTED = 130
 
 # One descriptor per stick; the usual limit of a process is 1,024.
 STICKS_MAX = 1_000
+BENCH_STICKS_MAX = 200_000
+# Frames are told apart by a counter of one byte.
+BENCH_WINDOW_MAX = 128
 # More than a year shows nothing that a year does not.
 DAYS_MAX = 400
 
@@ -111,6 +114,33 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("--end", type=_moment, metavar="ISO", help="last moment (default: now)")
     simulate.add_argument("--truth", type=Path, metavar="FILE", help="write real kWh as JSON")
     simulate.add_argument("--timeout", type=_seconds, default=11.0, metavar="S", help="per answer")
+
+    bench = add("bench", _bench, "Measure a server on this machine with a fleet of made-up sticks.")
+    bench.add_argument(
+        "--sticks", type=_count(BENCH_STICKS_MAX), default=1_000, metavar="N", help="default: 1000"
+    )
+    bench.add_argument(
+        "--rate",
+        type=_rate,
+        metavar="R",
+        help="records a second (default: as many as go)",
+    )
+    bench.add_argument("--seconds", type=_seconds, default=10.0, metavar="S", help="default: 10")
+    bench.add_argument(
+        "--window",
+        type=_count(BENCH_WINDOW_MAX),
+        default=1,
+        metavar="K",
+        help="records of a stick on their way at once, as after an outage (default: 1)",
+    )
+    bench.add_argument(
+        "--to",
+        type=_endpoint,
+        metavar="HOST:PORT",
+        help="a server that runs on this machine (default: one of its own, without traces)",
+    )
+    bench.add_argument("--yes", action="store_true", help="with --to: made-up readings may stay")
+    bench.add_argument("--format", choices=("table", "json"), default="table")
 
     sql = add("sql", _sql, "Ask the readings anything in SQL; without SQL, list the views.")
     sql.add_argument("sql", nargs="?", metavar="SQL", help="default: read from standard input")
@@ -235,6 +265,61 @@ def _simulate(parsed: argparse.Namespace) -> int:
             raise UsageError(f"cannot write {parsed.truth}: {error.strerror}") from error
     print(outcome.summary())
     return outcome.exit_code
+
+
+def _bench(parsed: argparse.Namespace) -> int:
+    _settings(parsed)
+    from autarco_ingest import bench
+
+    def note(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    plan = bench.Plan(
+        sticks=parsed.sticks, seconds=parsed.seconds, window=parsed.window, rate=parsed.rate
+    )
+    try:
+        if parsed.to is None:
+            _needs_descriptors(plan.sticks)
+            outcome = bench.run_alone(plan, note)
+        else:
+            target = _loopback(*parsed.to)
+            serials = f"{bench.FIRST_SERIAL} to {bench.FIRST_SERIAL + plan.sticks - 1}"
+            stays = f"made-up readings of loggers {serials} stay in the tables of {target}"
+            if not parsed.yes:
+                raise UsageError(f"{stays}; say --yes if they may")
+            note(f"warning: {stays}")
+            outcome = bench.run_against(target, plan, note)
+    except bench.BenchError as error:
+        raise UsageError(str(error)) from error
+    if parsed.format == "json":
+        print(outcome.to_json())
+    else:
+        outcome.write_table(sys.stdout)
+    return DONE if outcome.is_sound else FINDINGS
+
+
+def _needs_descriptors(sticks: int) -> None:
+    """Refuses more sticks than a server of our own can hold."""
+    from autarco_ingest import descriptors
+
+    possible = descriptors.connections_possible(sticks, descriptors.raise_limit())
+    if possible < sticks:
+        raise UsageError(
+            f"--sticks {sticks}: a process may hold {possible} connections here, see LimitNOFILE"
+        )
+
+
+def _loopback(host: str, port: int) -> str:
+    """Made-up sticks must never reach a server that real people look at from elsewhere."""
+    import ipaddress
+
+    try:
+        address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
+    except ValueError:
+        address = None
+    if address is None or not address.is_loopback:
+        raise UsageError(f"--to {host}:{port}: only a server on this machine, as 127.0.0.1:10000")
+    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
 
 
 def _sql(parsed: argparse.Namespace) -> int:
@@ -426,6 +511,16 @@ def _seconds(text: str) -> float:
     if not 0 < seconds <= 3_600:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds up to 3600")
     return seconds
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = -1.0
+    if not 1 <= rate <= 10_000_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of records a second")
+    return rate
 
 
 def _moment(text: str) -> datetime:

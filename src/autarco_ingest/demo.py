@@ -8,27 +8,14 @@ exit code 1 and one sentence when a step fails.
 from __future__ import annotations
 
 import argparse
-import os
-import select
 import shutil
-import signal
-import subprocess
 import sys
-import time
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from autarco_ingest import catalog, fleet, paths, render, simulate
+from autarco_ingest import catalog, fleet, paths, render, server_process, simulate
 from autarco_ingest.stick import Kind
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-READY_PREFIX = "listening on "
-START_DEADLINE_S = 30.0
-STOP_DEADLINE_S = 30.0
 # Batches reach the table while the fleet still talks, as they do in real life, only faster.
 SERVER_ENVIRONMENT = {
     "AUTARCO_COMMIT_TICK_MS": "10",
@@ -91,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
     parsed = parser.parse_args(arguments)
     try:
         run(parsed.data, sticks=parsed.sticks, days=parsed.days)
-    except (DemoError, catalog.CatalogError) as error:
+    except (DemoError, catalog.CatalogError, server_process.ServerProcessError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -103,10 +90,10 @@ def run(data: Path, *, sticks: int, days: int) -> None:
     """Runs all steps with fresh data in `data`; raises DemoError when one fails."""
     _clear(data)
     end = _last_evening(datetime.now(UTC))
-    with _server(data) as (host, port):
-        print(f"server: listening on {host}:{port}, data in {data}")
+    with server_process.running(data, SERVER_ENVIRONMENT) as server:
+        print(f"server: listening on {server.host}:{server.port}, data in {data}")
         print(f"fleet: {sticks} sticks live {days} days until {end:%A %d %B %Y}", flush=True)
-        plan = simulate.Plan(host=host, port=port, sticks=sticks, days=days, end=end)
+        plan = simulate.Plan(host=server.host, port=server.port, sticks=sticks, days=days, end=end)
         outcome = simulate.run(plan)
         print(outcome.summary())
         if outcome.exit_code:
@@ -157,61 +144,6 @@ def _clear(data: Path) -> None:
         data.mkdir(parents=True)
     except OSError as error:
         raise DemoError(f"cannot prepare {data}: {error.strerror}") from error
-
-
-@contextmanager
-def _server(data: Path) -> Iterator[tuple[str, int]]:
-    """Runs `autarco-ingest serve` as a process; stops it by SIGTERM and waits for its end."""
-    log = data / "server.log"
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("AUTARCO_")}
-    command = [sys.executable, "-m", "autarco_ingest", "serve"]
-    command += ["--listen", "127.0.0.1:0", "--data", str(data)]
-    with log.open("wb") as errors:
-        process = subprocess.Popen(  # noqa: S603 - our own program, fixed arguments
-            command, stdout=subprocess.PIPE, stderr=errors, env=environment | SERVER_ENVIRONMENT
-        )
-    try:
-        yield _wait_until_ready(process, log)
-        process.send_signal(signal.SIGTERM)
-        try:
-            code = process.wait(STOP_DEADLINE_S)
-        except subprocess.TimeoutExpired:
-            raise DemoError(f"the server did not stop in {STOP_DEADLINE_S:.0f} s") from None
-        if code:
-            raise DemoError(f"the server ended with exit code {code}: {_last_line(log)}")
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-        if process.stdout:
-            process.stdout.close()
-
-
-def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> tuple[str, int]:
-    if process.stdout is None:
-        raise AssertionError("started without a pipe")
-    deadline_s = time.monotonic() + START_DEADLINE_S
-    line = b""
-    while not line.endswith(b"\n"):
-        readable, _, _ = select.select(
-            [process.stdout], [], [], max(0.0, deadline_s - time.monotonic())
-        )
-        if not readable:
-            raise DemoError(f"the server was not ready in {START_DEADLINE_S:.0f} s, see {log}")
-        chunk = os.read(process.stdout.fileno(), 4_096)
-        if not chunk:
-            raise DemoError(f"the server did not start: {_last_line(log)}")
-        line += chunk
-    text = line.decode("utf-8", "replace").strip()
-    if not text.startswith(READY_PREFIX):
-        raise DemoError(f"the server said {text!r} instead of {READY_PREFIX!r}")
-    host, _, port = text.removeprefix(READY_PREFIX).rpartition(":")
-    return host, int(port)
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
 
 
 def _program() -> str:

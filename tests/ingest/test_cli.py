@@ -70,6 +70,11 @@ def run(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[byte
         ["simulate", "--to", "127.0.0.1:9", "--timeout", "-1"],
         ["replay", "--to", "127.0.0.1:9"],
         ["sql", "--format", "xml", "SELECT 1"],
+        ["bench", "--sticks", "0"],
+        ["bench", "--rate", "none"],
+        ["bench", "--seconds", "0"],
+        ["bench", "--window", "129"],
+        ["bench", "--to", "here"],
     ],
 )
 def test_wrong_use_is_one_sentence_and_exit_code_2(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from autarco_ingest import demo
+from autarco_ingest import demo, server_process
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,9 +53,11 @@ def test_a_server_that_does_not_start_is_named(tmp_path: Path) -> None:
     log.write_text("first\nno room on this disk\n")
     with (
         subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE) as process,
-        pytest.raises(demo.DemoError, match="did not start: no room on this disk"),
+        pytest.raises(
+            server_process.ServerProcessError, match="did not start: no room on this disk"
+        ),
     ):
-        demo._wait_until_ready(process, log)
+        server_process.wait_until_ready(process, log)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ impl Acknowledged {
 fn line(logger_sn: u32, sample: &Sample) -> String {
     format!(
         "{logger_sn},{},{},{},{},{},{},{},{},{},{}",
-        inverter_sn(logger_sn),
+        str::from_utf8(&inverter_sn(logger_sn)).expect("letters and digits"),
         sample.unix_s,
         sample.record_no,
         u64::from(sample.total_hwh) * 100,

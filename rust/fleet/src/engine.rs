@@ -15,7 +15,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::acknowledged::Acknowledged;
-use crate::link::Link;
+use crate::link::{Link, Received};
 use crate::options::{Mode, Options};
 use crate::pace::{Pace, Schedule};
 use crate::report::Report;
@@ -30,7 +30,7 @@ const RECONNECT_US: u64 = 1_000_000;
 /// How long the end waits for the last answers: longer than a stick waits for one.
 const DRAIN_US: u64 = 15_000_000;
 const PROGRESS_US: u64 = 10_000_000;
-/// An open loop starts this long after the last stick is there.
+/// A loop begins this long after the last stick is there.
 const SETTLE_US: u64 = 500_000;
 /// Without any answer for so long, nobody is there to be loaded: longer than a server's restart.
 const SILENCE_US: u64 = 60_000_000;
@@ -44,7 +44,7 @@ enum Place {
     /// In the queue for a connection.
     Unconnected,
     Connecting,
-    /// For the answer to its frame.
+    /// For the answers to its frames.
     Waiting,
     /// After a connection broke.
     Backing,
@@ -59,8 +59,10 @@ struct Berth {
     place: Place,
     /// Changes with the place, so that an outdated wait is recognised.
     visit: u32,
-    /// Since when the stick waits for what it waits for.
+    /// When the stick began to connect.
     since_us: u64,
+    /// When each frame that waits for its answer went, or meant to go.
+    sent_us: VecDeque<u64>,
     /// Intended times of records that an open loop has released, oldest first.
     intended_us: VecDeque<u64>,
     was_up: bool,
@@ -110,7 +112,12 @@ struct Engine<'a> {
     heartbeats: Waits,
     connect_pace: Pace,
     send_pace: Pace,
+    /// When a loop begins.
+    begin_us: Option<u64>,
     schedule: Option<Schedule>,
+    /// What goes in one write, and what came with one event: used again and again.
+    outgoing: Vec<u8>,
+    received: Received,
     acknowledged: Option<Acknowledged>,
     report: Report,
     connected: u64,
@@ -121,7 +128,14 @@ struct Engine<'a> {
     answered_us: u64,
     /// Nothing new begins after this.
     stop_us: Option<u64>,
-    told_to_end: Arc<AtomicBool>,
+    told: Arc<Told>,
+}
+
+/// What came on standard input.
+#[derive(Debug, Default)]
+struct Told {
+    begin: AtomicBool,
+    end: AtomicBool,
 }
 
 /// Lets the fleet live, and tells what happened.
@@ -135,9 +149,9 @@ pub(crate) fn run(options: &Options) -> io::Result<Report> {
 impl<'a> Engine<'a> {
     fn new(options: &'a Options) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let told_to_end = Arc::new(AtomicBool::new(false));
-        if options.until_eof {
-            watch_standard_input(&poll, Arc::clone(&told_to_end))?;
+        let told = Arc::new(Told::default());
+        if options.until_eof || options.begin_on_input {
+            watch_standard_input(&poll, Arc::clone(&told))?;
         }
         let acknowledged = options
             .acknowledged
@@ -151,13 +165,14 @@ impl<'a> Engine<'a> {
                 place: Place::Ready,
                 visit: 0,
                 since_us: 0,
+                sent_us: VecDeque::new(),
                 intended_us: VecDeque::new(),
                 was_up: false,
             })
             .collect();
         let heartbeat_s = match options.mode {
             Mode::Hold { heartbeat_s, .. } => heartbeat_s,
-            Mode::Day | Mode::OpenLoop => 0.0,
+            Mode::Day | Mode::ClosedLoop { .. } | Mode::OpenLoop => 0.0,
         };
         // The schedule of an open loop is its only pace.
         let rate = if options.mode == Mode::OpenLoop {
@@ -165,9 +180,11 @@ impl<'a> Engine<'a> {
         } else {
             options.rate
         };
-        let overall_s = (options.mode != Mode::OpenLoop)
-            .then_some(options.seconds)
-            .flatten();
+        // A loop counts its seconds from when all are there.
+        let overall_s = match options.mode {
+            Mode::Day | Mode::Hold { .. } => options.seconds,
+            Mode::ClosedLoop { .. } | Mode::OpenLoop => None,
+        };
         Ok(Self {
             options,
             poll,
@@ -180,7 +197,10 @@ impl<'a> Engine<'a> {
             heartbeats: Waits::new(microseconds(heartbeat_s)),
             connect_pace: Pace::new(options.connect_rate),
             send_pace: Pace::new(rate),
+            begin_us: None,
             schedule: None,
+            outgoing: Vec::new(),
+            received: Received::default(),
             acknowledged,
             report: Report::new(),
             connected: 0,
@@ -189,7 +209,7 @@ impl<'a> Engine<'a> {
             delivered: 0,
             answered_us: 0,
             stop_us: overall_s.map(microseconds),
-            told_to_end,
+            told,
         })
     }
 
@@ -203,7 +223,7 @@ impl<'a> Engine<'a> {
         let mut next_progress_us = PROGRESS_US;
         loop {
             let now_us = self.now_us();
-            if self.told_to_end.load(Ordering::Relaxed) {
+            if self.told.end.load(Ordering::Relaxed) {
                 self.stop_us = Some(self.stop_us.unwrap_or(now_us).min(now_us));
             }
             let is_over = self.stop_us.is_some_and(|stop_us| stop_us <= now_us);
@@ -216,6 +236,12 @@ impl<'a> Engine<'a> {
                 if self.expects_answers() && now_us > self.answered_us + SILENCE_US {
                     self.report.gave_up = true;
                     return Ok(());
+                }
+                if self.is_held() && self.told.begin.load(Ordering::Relaxed) {
+                    self.begin_us = Some(now_us);
+                }
+                if self.begin_us.is_some_and(|begin_us| begin_us <= now_us) {
+                    self.begin(now_us)?;
                 }
                 self.release(now_us);
                 self.connect_some(now_us)?;
@@ -246,7 +272,7 @@ impl<'a> Engine<'a> {
     fn is_done(&self) -> bool {
         match self.options.mode {
             Mode::Day => self.delivered == self.berths.len(),
-            Mode::Hold { .. } => false,
+            Mode::Hold { .. } | Mode::ClosedLoop { .. } => false,
             Mode::OpenLoop => self.schedule.is_some_and(|schedule| {
                 schedule.next_us().is_none() && self.waiting == 0 && self.ready.is_empty()
             }),
@@ -255,25 +281,37 @@ impl<'a> Engine<'a> {
 
     /// A fleet that is held may be silent once all are there.
     fn expects_answers(&self) -> bool {
-        !matches!(self.options.mode, Mode::Hold { .. }) || self.up < self.berths.len()
+        let is_hold = matches!(self.options.mode, Mode::Hold { .. });
+        !(is_hold || self.is_held()) || self.up < self.berths.len()
+    }
+
+    /// All are there for a loop, and it was not told to begin yet.
+    fn is_held(&self) -> bool {
+        self.options.begin_on_input
+            && self.up == self.berths.len()
+            && self.begin_us.is_none()
+            && self.report.begun.is_none()
     }
 
     /// When something is to be done that no socket will tell.
     fn next_us(&self, is_over: bool) -> u64 {
-        let mut times = vec![self.answers.next_us()];
+        let until = |time: Option<u64>| time.unwrap_or(u64::MAX);
+        let answers_us = until(self.answers.next_us());
         if is_over {
-            times.push(self.stop_us.map(|stop_us| stop_us + DRAIN_US));
-        } else {
-            times.extend([
-                self.stop_us,
-                self.reconnects.next_us(),
-                self.heartbeats.next_us(),
-                self.schedule.and_then(|schedule| schedule.next_us()),
-                (!self.ready.is_empty()).then(|| self.send_pace.next_us()),
-                (!self.unconnected.is_empty()).then(|| self.connect_pace.next_us()),
-            ]);
+            return answers_us.min(until(self.stop_us.map(|stop_us| stop_us + DRAIN_US)));
         }
-        times.into_iter().flatten().min().unwrap_or(u64::MAX)
+        answers_us
+            .min(until(self.stop_us))
+            .min(until(self.begin_us))
+            .min(until(self.reconnects.next_us()))
+            .min(until(self.heartbeats.next_us()))
+            .min(until(self.schedule.and_then(|schedule| schedule.next_us())))
+            .min(until(
+                (!self.ready.is_empty()).then(|| self.send_pace.next_us()),
+            ))
+            .min(until(
+                (!self.unconnected.is_empty()).then(|| self.connect_pace.next_us()),
+            ))
     }
 
     fn place(&mut self, slot: usize, place: Place) -> u32 {
@@ -288,6 +326,38 @@ impl<'a> Engine<'a> {
             Place::Connecting | Place::Waiting | Place::Backing | Place::Resting => {}
         }
         berth.visit
+    }
+
+    /// All are there and quiet: the loop begins.
+    fn begin(&mut self, now_us: u64) -> io::Result<()> {
+        let Some(begin_us) = self.begin_us.take() else {
+            return Ok(());
+        };
+        self.report.begun = Some(self.report.moment(now_us, cpu_us()));
+        // Nobody has to answer while all are quiet.
+        self.answered_us = now_us;
+        match self.options.mode {
+            Mode::ClosedLoop { seconds } => {
+                let until_us = now_us + microseconds(seconds);
+                self.stop_us = Some(self.stop_us.unwrap_or(u64::MAX).min(until_us));
+                for slot in 0..self.berths.len() {
+                    let berth = &mut self.berths[slot];
+                    berth.stick.measure(self.options.life.day.records);
+                    if berth.place == Place::Resting {
+                        self.place(slot, Place::Ready);
+                    }
+                }
+            }
+            Mode::OpenLoop => {
+                let records = self.options.open_loop_records();
+                self.schedule = Some(Schedule::new(begin_us, self.options.rate, records));
+            }
+            Mode::Day | Mode::Hold { .. } => {}
+        }
+        if self.options.announce {
+            tell("measuring")?;
+        }
+        Ok(())
     }
 
     /// Open loop: records whose intended time has come are measured, whatever their stick does.
@@ -362,7 +432,9 @@ impl<'a> Engine<'a> {
             self.place(slot, Place::Resting);
             return Ok(());
         }
-        match berth.stick.next(&self.options.life) {
+        self.outgoing.clear();
+        let turn = berth.stick.next(&self.options.life, &mut self.outgoing);
+        match turn {
             Turn::Connect => {
                 self.place(slot, Place::Unconnected);
             }
@@ -380,47 +452,63 @@ impl<'a> Engine<'a> {
                 if self.heartbeats.after_us > 0 {
                     self.heartbeats.add(now_us, slot, visit);
                 }
-            }
-            Turn::Send(sent) => {
-                self.send_pace.count(now_us);
-                let sent_us = self.now_us();
-                let berth = &mut self.berths[slot];
-                // In an open loop the wait for its turn belongs to a record's latency.
-                let intended_us = match sent.kind {
-                    Kind::Live => berth.intended_us.pop_front(),
-                    _ => None,
-                };
-                if let Some(intended_us) = intended_us {
-                    self.report
-                        .send_lag
-                        .add(sent_us.saturating_sub(intended_us));
+                if matches!(self.options.mode, Mode::ClosedLoop { .. })
+                    && self.report.begun.is_some()
+                {
+                    self.report.ran_out = true;
+                    self.stop_us = Some(now_us);
                 }
-                berth.since_us = intended_us.unwrap_or(sent_us);
-                self.report.resends += u64::from(sent.is_resend);
-                self.send(slot, &sent)?;
             }
+            Turn::Send(first) => self.send(slot, first, now_us)?,
         }
         Ok(())
     }
 
-    fn send(&mut self, slot: usize, sent: &Sent) -> io::Result<()> {
-        self.report.sent[sent.kind as usize] += 1;
+    /// Sends a frame, and with it whatever else the stick may send at once.
+    fn send(&mut self, slot: usize, first: Sent, now_us: u64) -> io::Result<()> {
+        let sent_us = self.now_us();
         let berth = &mut self.berths[slot];
-        let result = match &mut berth.link {
-            Some(link) => link.send(&sent.bytes),
+        let mut next = Some(first);
+        let mut is_cut = false;
+        while let Some(sent) = next {
+            self.send_pace.count(now_us);
+            // In an open loop the wait for its turn belongs to a record's latency.
+            let intended_us = match sent.kind {
+                Kind::Live => berth.intended_us.pop_front(),
+                _ => None,
+            };
+            if let Some(intended_us) = intended_us {
+                let lag_us = sent_us.saturating_sub(intended_us);
+                self.report.send_lag.add(lag_us);
+            }
+            berth.sent_us.push_back(intended_us.unwrap_or(sent_us));
+            self.report.sent[sent.kind as usize] += 1;
+            self.report.resends += u64::from(sent.is_resend);
+            is_cut = sent.cut;
+            next = if is_cut {
+                None
+            } else {
+                berth.stick.more(&self.options.life, &mut self.outgoing)
+            };
+        }
+        self.write(slot, sent_us, is_cut)
+    }
+
+    fn write(&mut self, slot: usize, now_us: u64, is_cut: bool) -> io::Result<()> {
+        let result = match &mut self.berths[slot].link {
+            Some(link) => link.send(&self.outgoing),
             None => Err(io::ErrorKind::NotConnected.into()),
         };
         if result.is_err() {
             return self.lost(slot);
         }
-        if sent.cut {
+        if is_cut {
             self.report.cuts += 1;
             self.disconnect(slot);
             self.place(slot, Place::Ready);
             return Ok(());
         }
         let visit = self.place(slot, Place::Waiting);
-        let now_us = self.now_us();
         self.answers.add(now_us, slot, visit);
         Ok(())
     }
@@ -431,6 +519,7 @@ impl<'a> Engine<'a> {
         if berth.link.take().is_some_and(|link| link.is_established) {
             self.connected -= 1;
         }
+        berth.sent_us.clear();
         berth.stick.link_lost();
     }
 
@@ -455,10 +544,12 @@ impl<'a> Engine<'a> {
             if berth.visit != visit || is_over {
                 continue;
             }
-            match berth.stick.retry(&self.options.life) {
+            self.outgoing.clear();
+            match berth.stick.retry(&self.options.life, &mut self.outgoing) {
                 Some(sent) => {
                     self.report.retries += 1;
-                    self.send(slot, &sent)?;
+                    self.report.sent[sent.kind as usize] += 1;
+                    self.write(slot, now_us, false)?;
                 }
                 None => self.lost(slot)?,
             }
@@ -516,18 +607,21 @@ impl<'a> Engine<'a> {
         let Some(link) = &mut self.berths[slot].link else {
             return Ok(());
         };
-        let received = link.receive();
-        self.report.noise_bytes += received.noise_bytes as u64;
-        for answer in &received.answers {
+        link.receive(&mut self.received);
+        self.report.noise_bytes += self.received.noise_bytes as u64;
+        for at in 0..self.received.answers.len() {
+            let answer = self.received.answers[at];
             let berth = &mut self.berths[slot];
-            let Some(confirmed) = berth.stick.answered(&self.options.life, answer) else {
+            let Some(confirmed) = berth.stick.answered(&self.options.life, &answer) else {
                 self.report.unexpected_answers += 1;
                 continue;
             };
             let kind = confirmed.kind as usize;
             self.answered_us = now_us;
             self.report.answered[kind] += 1;
-            self.report.latencies[kind].add(now_us.saturating_sub(berth.since_us));
+            if let Some(sent_us) = berth.sent_us.pop_front() {
+                self.report.latencies[kind].add(now_us.saturating_sub(sent_us));
+            }
             if let Some(record) = confirmed.record {
                 self.report.records += 1;
                 let logger_sn = berth.stick.logger_sn;
@@ -535,10 +629,13 @@ impl<'a> Engine<'a> {
                     file.add(logger_sn, &self.options.life.day.sample(logger_sn, record))?;
                 }
             }
+            let is_answered = berth.stick.is_answered();
             self.note_up(slot, now_us)?;
-            self.place(slot, Place::Ready);
+            if is_answered {
+                self.place(slot, Place::Ready);
+            }
         }
-        if received.ended {
+        if self.received.ended {
             return self.lost(slot);
         }
         Ok(())
@@ -549,7 +646,7 @@ impl<'a> Engine<'a> {
         let berth = &mut self.berths[slot];
         let is_up = match self.options.mode {
             Mode::Hold { .. } => berth.stick.has_delivered(),
-            Mode::Day | Mode::OpenLoop => true,
+            Mode::Day | Mode::ClosedLoop { .. } | Mode::OpenLoop => true,
         };
         if berth.was_up || !is_up {
             return Ok(());
@@ -566,17 +663,10 @@ impl<'a> Engine<'a> {
                 let hold_until_us = now_us + microseconds(hold_s);
                 self.stop_us = Some(self.stop_us.unwrap_or(u64::MAX).min(hold_until_us));
             }
-            Mode::OpenLoop => {
-                self.schedule = Some(Schedule::new(
-                    now_us + SETTLE_US,
-                    self.options.rate,
-                    self.options.open_loop_records(),
-                ));
-            }
+            Mode::ClosedLoop { .. } | Mode::OpenLoop if self.options.begin_on_input => {}
+            Mode::ClosedLoop { .. } | Mode::OpenLoop => self.begin_us = Some(now_us + SETTLE_US),
         }
-        let mut out = io::stdout();
-        writeln!(out, "connected {}", self.up)?;
-        out.flush()
+        tell(&format!("connected {}", self.up))
     }
 
     fn tell_progress(&mut self, now_us: u64) -> io::Result<()> {
@@ -603,13 +693,16 @@ impl<'a> Engine<'a> {
         if let Some(file) = &mut self.acknowledged {
             file.flush()?;
         }
+        if matches!(self.options.mode, Mode::ClosedLoop { .. }) {
+            for berth in &mut self.berths {
+                berth.stick.measure_no_more();
+            }
+        }
         let sticks = || self.berths.iter().map(|berth| &berth.stick);
         self.report.undelivered_sticks =
             sticks().filter(|stick| !stick.has_delivered()).count() as u64;
-        self.report.in_doubt = sticks().filter(|stick| stick.is_in_doubt()).count() as u64;
-        self.report.wall_us = self.now_us();
-        let cpu = clock_gettime(ClockId::ProcessCPUTime);
-        self.report.cpu_s = cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9;
+        self.report.in_doubt = sticks().map(|stick| stick.in_doubt() as u64).sum();
+        self.report.ended = self.report.moment(self.now_us(), cpu_us());
         Ok(self.report)
     }
 }
@@ -619,12 +712,25 @@ fn new_stick(options: &Options, number: u32) -> Stick {
     let is_measured = match options.mode {
         Mode::Day => true,
         Mode::Hold { with_record, .. } => with_record,
-        Mode::OpenLoop => false,
+        Mode::ClosedLoop { .. } | Mode::OpenLoop => false,
     };
     if is_measured {
         stick.measure(options.life.day.records);
     }
     stick
+}
+
+/// One line for whoever started the fleet and waits for it.
+fn tell(line: &str) -> io::Result<()> {
+    let mut out = io::stdout();
+    writeln!(out, "{line}")?;
+    out.flush()
+}
+
+/// The process's own time so far.
+fn cpu_us() -> u64 {
+    let cpu = clock_gettime(ClockId::ProcessCPUTime);
+    cpu.tv_sec as u64 * 1_000_000 + cpu.tv_nsec as u64 / 1_000
 }
 
 fn microseconds(seconds: f64) -> u64 {
@@ -649,18 +755,24 @@ fn allow_descriptors(wanted: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Whoever started the fleet ends it by closing its standard input.
-fn watch_standard_input(poll: &Poll, told_to_end: Arc<AtomicBool>) -> io::Result<()> {
+/// Whoever started the fleet lets it begin by a line, and ends it by closing its standard input.
+fn watch_standard_input(poll: &Poll, told: Arc<Told>) -> io::Result<()> {
     let waker = Waker::new(poll.registry(), STANDARD_INPUT)?;
     thread::Builder::new()
         .name("standard-input".to_owned())
         .spawn(move || {
             let mut buffer = [0; 256];
             let mut input = io::stdin();
-            while matches!(input.read(&mut buffer), Ok(count) if count > 0) {}
-            told_to_end.store(true, Ordering::Relaxed);
-            // When the fleet has ended meanwhile, there is nobody to wake.
-            let _woken = waker.wake();
+            loop {
+                let is_end = !matches!(input.read(&mut buffer), Ok(count) if count > 0);
+                let which = if is_end { &told.end } else { &told.begin };
+                which.store(true, Ordering::Relaxed);
+                // When the fleet has ended meanwhile, there is nobody to wake.
+                let _woken = waker.wake();
+                if is_end {
+                    break;
+                }
+            }
         })?;
     Ok(())
 }

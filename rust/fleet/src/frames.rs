@@ -49,28 +49,27 @@ pub(crate) struct Envelope {
 }
 
 impl Envelope {
-    fn around(self, kind: u8, payload: &[u8]) -> Vec<u8> {
-        let mut frame = Vec::with_capacity(payload.len() + 13);
-        frame.push(0xA5);
+    fn around(self, kind: u8, payload: &[u8], out: &mut Vec<u8>) {
+        let start = out.len();
+        out.push(0xA5);
         // The longest payload here has 233 bytes.
-        frame.extend_from_slice(&(payload.len() as u16).to_le_bytes());
-        frame.extend_from_slice(&[0x10, kind, self.server_counter, self.logger_counter]);
-        frame.extend_from_slice(&self.logger_sn.to_le_bytes());
-        frame.extend_from_slice(payload);
-        let sum = frame[1..]
+        out.extend_from_slice(&(payload.len() as u16).to_le_bytes());
+        out.extend_from_slice(&[0x10, kind, self.server_counter, self.logger_counter]);
+        out.extend_from_slice(&self.logger_sn.to_le_bytes());
+        out.extend_from_slice(payload);
+        let sum = out[start + 1..]
             .iter()
             .fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
-        frame.extend_from_slice(&[sum, 0x15]);
-        frame
+        out.extend_from_slice(&[sum, 0x15]);
     }
 }
 
-pub(crate) fn heartbeat(envelope: Envelope) -> Vec<u8> {
-    envelope.around(HEARTBEAT, &[0])
+pub(crate) fn heartbeat(envelope: Envelope, out: &mut Vec<u8>) {
+    envelope.around(HEARTBEAT, &[0], out);
 }
 
 /// A hello of a stick that has been powered on for `uptime_s`.
-pub(crate) fn handshake(envelope: Envelope, unix_s: u32, uptime_s: u32) -> Vec<u8> {
+pub(crate) fn handshake(envelope: Envelope, unix_s: u32, uptime_s: u32, out: &mut Vec<u8>) {
     let mut payload = [0; HANDSHAKE_BYTES];
     payload[0] = 0x02;
     put_times(&mut payload[1..13], unix_s, uptime_s);
@@ -82,11 +81,17 @@ pub(crate) fn handshake(envelope: Envelope, unix_s: u32, uptime_s: u32) -> Vec<u
     payload[59..65].copy_from_slice(&[0x02, 0, 0, 0, 0, 0x01]);
     payload[65..75].copy_from_slice(b"192.0.2.10");
     payload[81..86].copy_from_slice(&[1, 0, 1, 0x01, 0x05]);
-    envelope.around(HANDSHAKE, &payload)
+    envelope.around(HANDSHAKE, &payload, out);
 }
 
 /// A record; `frame_type` says whether it is fresh ([`LIVE`]) or was stored ([`HISTORIC`]).
-pub(crate) fn data(envelope: Envelope, frame_type: u8, sample: &Sample, uptime_s: u32) -> Vec<u8> {
+pub(crate) fn data(
+    envelope: Envelope,
+    frame_type: u8,
+    sample: &Sample,
+    uptime_s: u32,
+    out: &mut Vec<u8>,
+) {
     let mut payload = [0; DATA_BYTES];
     payload[0] = frame_type;
     put_times(&mut payload[3..15], sample.unix_s, uptime_s);
@@ -94,10 +99,8 @@ pub(crate) fn data(envelope: Envelope, frame_type: u8, sample: &Sample, uptime_s
     put(1, &SENSOR_TYPE.to_le_bytes());
     put(15, &1_u16.to_le_bytes());
     put(17, &sample.record_no.to_le_bytes());
-    put(
-        21,
-        format!("{:<16}", inverter_sn(envelope.logger_sn)).as_bytes(),
-    );
+    put(21, &inverter_sn(envelope.logger_sn));
+    put(34, b"   ");
     put(37, &sample.temperature_dc.to_le_bytes());
     put(39, &sample.dc_voltage_dv[0].to_le_bytes());
     put(41, &sample.dc_voltage_dv[1].to_le_bytes());
@@ -133,11 +136,18 @@ pub(crate) fn data(envelope: Envelope, frame_type: u8, sample: &Sample, uptime_s
     put(0x97, &67_u16.to_le_bytes());
     put(0x9B, &1_u16.to_le_bytes());
     put(0xE7, &(2 + u16::from(sample.generating)).to_le_bytes());
-    envelope.around(DATA, &payload)
+    envelope.around(DATA, &payload, out);
 }
 
-pub(crate) fn inverter_sn(logger_sn: u32) -> String {
-    format!("FLT{logger_sn:010}")
+/// `FLT` and the logger's ten digits.
+pub(crate) fn inverter_sn(logger_sn: u32) -> [u8; 13] {
+    let mut text = *b"FLT0000000000";
+    let mut rest = logger_sn;
+    for digit in text[3..].iter_mut().rev() {
+        *digit += (rest % 10) as u8;
+        rest /= 10;
+    }
+    text
 }
 
 /// Seconds worked, seconds since power came, and what has to be added to the first for unix time.
@@ -187,6 +197,24 @@ mod tests {
         server_counter: 3,
         logger_counter: 254,
     };
+
+    fn data(envelope: Envelope, frame_type: u8, sample: &Sample, uptime_s: u32) -> Vec<u8> {
+        let mut out = Vec::new();
+        super::data(envelope, frame_type, sample, uptime_s, &mut out);
+        out
+    }
+
+    fn handshake() -> Vec<u8> {
+        let mut out = Vec::new();
+        super::handshake(ENVELOPE, 1_780_315_205, 16, &mut out);
+        out
+    }
+
+    fn heartbeat() -> Vec<u8> {
+        let mut out = Vec::new();
+        super::heartbeat(ENVELOPE, &mut out);
+        out
+    }
 
     fn sample() -> Sample {
         Sample {
@@ -310,7 +338,7 @@ mod tests {
 
     #[test]
     fn a_handshake_tells_periods_and_firmware() {
-        let bytes = handshake(ENVELOPE, 1_780_315_205, 16);
+        let bytes = handshake();
         let Message::Session(event) = classify(&only(&bytes)) else {
             panic!()
         };
@@ -325,20 +353,13 @@ mod tests {
 
     #[test]
     fn every_frame_wants_an_answer() {
-        for bytes in [
-            heartbeat(ENVELOPE),
-            handshake(ENVELOPE, 1_780_315_205, 16),
-            data(ENVELOPE, LIVE, &sample(), 0),
-        ] {
+        for bytes in [heartbeat(), handshake(), data(ENVELOPE, LIVE, &sample(), 0)] {
             let Frame::V5(frame) = only(&bytes) else {
                 panic!()
             };
             assert!(Reply::to(&frame).is_some());
             assert_eq!((frame.server_counter(), frame.logger_counter()), (3, 254));
         }
-        assert!(matches!(
-            classify(&only(&heartbeat(ENVELOPE))),
-            Message::Heartbeat
-        ));
+        assert!(matches!(classify(&only(&heartbeat())), Message::Heartbeat));
     }
 }

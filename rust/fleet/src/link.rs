@@ -10,8 +10,8 @@ use socket2::{Domain, Socket, Type};
 
 use crate::stick::Answer;
 
-/// A stick has one frame outstanding; more than a few answers in one read is a fault.
-const READ_BYTES: usize = 256;
+/// The answers to the largest burst.
+const READ_BYTES: usize = 4_096;
 
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -21,13 +21,25 @@ pub(crate) struct Link {
     unread: Vec<u8>,
 }
 
-/// What the server's bytes were.
-#[derive(Debug, Default)]
+/// What the server's bytes were; used for one socket after the other.
+#[derive(Debug)]
 pub(crate) struct Received {
     pub(crate) answers: Vec<Answer>,
     /// Bytes that are no answer.
     pub(crate) noise_bytes: usize,
     pub(crate) ended: bool,
+    buffer: Box<[u8; READ_BYTES]>,
+}
+
+impl Default for Received {
+    fn default() -> Self {
+        Self {
+            answers: Vec::new(),
+            noise_bytes: 0,
+            ended: false,
+            buffer: Box::new([0; READ_BYTES]),
+        }
+    }
 }
 
 impl Link {
@@ -36,6 +48,9 @@ impl Link {
         let socket = Socket::new(Domain::for_address(target), Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
+        // BBR, which some systems prefer, sets a timer for each frame; where the system does not let
+        // one choose, frames only cost more.
+        let _chosen = socket.set_tcp_congestion(b"reno");
         if let Some(source) = source {
             socket.bind(&SocketAddr::new(source, 0).into())?;
         }
@@ -66,15 +81,26 @@ impl Link {
         Ok(self.is_established)
     }
 
-    /// Sends a frame, or what is left of earlier ones.
+    /// Sends frames after what is left of earlier ones.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.unsent.extend_from_slice(bytes);
-        while !self.unsent.is_empty() {
-            match self.stream.write(&self.unsent) {
+        if !self.unsent.is_empty() {
+            self.unsent.extend_from_slice(bytes);
+            let unsent = std::mem::take(&mut self.unsent);
+            return self.write(&unsent);
+        }
+        self.write(bytes)
+    }
+
+    fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.stream.write(bytes) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => drop(self.unsent.drain(..count)),
+                Ok(count) => bytes = &bytes[count..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.unsent.extend_from_slice(bytes);
+                    break;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -82,18 +108,19 @@ impl Link {
     }
 
     /// Reads all there is: readiness is told once.
-    pub(crate) fn receive(&mut self) -> Received {
-        let mut received = Received::default();
-        let mut buffer = [0; READ_BYTES];
+    pub(crate) fn receive(&mut self, received: &mut Received) {
+        received.answers.clear();
+        received.noise_bytes = 0;
+        received.ended = false;
         loop {
-            match self.stream.read(&mut buffer) {
+            match self.stream.read(&mut received.buffer[..]) {
                 Ok(0) => {
                     received.ended = true;
                     break;
                 }
                 Ok(count) => {
-                    self.unread.extend_from_slice(&buffer[..count]);
-                    if count < buffer.len() {
+                    self.take(received, count);
+                    if count < READ_BYTES {
                         break;
                     }
                 }
@@ -105,13 +132,28 @@ impl Link {
                 }
             }
         }
-        let done = take_answers(&self.unread, &mut received);
-        self.unread.drain(..done);
-        received
+    }
+
+    fn take(&mut self, received: &mut Received, count: usize) {
+        let Received {
+            answers,
+            noise_bytes,
+            buffer,
+            ..
+        } = received;
+        let fresh = &buffer[..count];
+        if self.unread.is_empty() {
+            let done = take_answers(fresh, answers, noise_bytes);
+            self.unread.extend_from_slice(&fresh[done..]);
+        } else {
+            self.unread.extend_from_slice(fresh);
+            let done = take_answers(&self.unread, answers, noise_bytes);
+            self.unread.drain(..done);
+        }
     }
 }
 
-fn take_answers(bytes: &[u8], received: &mut Received) -> usize {
+fn take_answers(bytes: &[u8], answers: &mut Vec<Answer>, noise_bytes: &mut usize) -> usize {
     let mut done = 0;
     while done < bytes.len() {
         match step(&bytes[done..]) {
@@ -119,7 +161,7 @@ fn take_answers(bytes: &[u8], received: &mut Received) -> usize {
                 frame: Frame::V5(frame),
                 used,
             } if frame.payload().len() >= 2 => {
-                received.answers.push(Answer {
+                answers.push(Answer {
                     kind: frame.kind(),
                     logger_sn: frame.logger_sn(),
                     server_counter: frame.server_counter(),
@@ -130,7 +172,7 @@ fn take_answers(bytes: &[u8], received: &mut Received) -> usize {
                 done += used;
             }
             Step::Frame { used, .. } | Step::Skip { used, .. } => {
-                received.noise_bytes += used;
+                *noise_bytes += used;
                 done += used;
             }
             Step::Need { .. } => break,
@@ -148,18 +190,14 @@ mod tests {
     fn answers_are_found_between_noise_and_an_unfinished_one_waits() {
         let answer = |counter| v5::encode(0x12, 4, counter, 7, &[0x81, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
         let whole = [answer(1), b"noise".to_vec(), answer(2), answer(3)].concat();
-        let mut received = Received::default();
-        let done = take_answers(&whole[..whole.len() - 5], &mut received);
+        let (mut answers, mut noise_bytes) = (Vec::new(), 0);
+        let done = take_answers(&whole[..whole.len() - 5], &mut answers, &mut noise_bytes);
         assert_eq!(done, whole.len() - 23);
-        assert_eq!(received.noise_bytes, 5);
-        let counters: Vec<u8> = received
-            .answers
-            .iter()
-            .map(|answer| answer.logger_counter)
-            .collect();
+        assert_eq!(noise_bytes, 5);
+        let counters: Vec<u8> = answers.iter().map(|answer| answer.logger_counter).collect();
         assert_eq!(counters, [1, 2]);
         assert_eq!(
-            received.answers[0],
+            answers[0],
             Answer {
                 kind: 0x12,
                 logger_sn: 7,

@@ -1,43 +1,26 @@
-//! A fleet of imaginary V5 sticks on one machine, to load a server and to know exactly what it owes.
-//!
-//! [`options`] → [`engine`], which carries bytes between sockets and the sticks of [`stick`];
-//! [`day`] says what an inverter measures when, [`frames`] which bytes that is.
+//! The fleet as a program of its own; see the library.
 #![forbid(unsafe_code)]
 
-mod acknowledged;
-mod day;
-mod engine;
-mod frames;
-mod link;
-mod options;
-mod pace;
-mod report;
-mod stick;
-
+use std::env;
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use options::{Asked, Options};
+use autarco_fleet::Failure;
 
 fn main() -> ExitCode {
-    match Options::from_command_line() {
-        Ok(Asked::Help) => {
-            // Nobody is left to tell when the terminal is gone.
-            let _written = io::stdout().write_all(options::HELP.as_bytes());
-            ExitCode::SUCCESS
-        }
-        Ok(Asked::Run(options)) => match engine::run(&options) {
-            Ok(report) => match writeln!(io::stdout(), "{report}") {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => failed(&error, 1),
-            },
+    match autarco_fleet::run(env::args_os().skip(1)) {
+        Ok(report) => match writeln!(io::stdout(), "{report}") {
+            Ok(()) => ExitCode::SUCCESS,
             Err(error) => failed(&error, 1),
         },
-        Err(error) => failed(&error, 2),
+        Err(failure @ Failure::Arguments(_)) => failed(&failure, 2),
+        Err(failure @ Failure::System(_)) => failed(&failure, 1),
     }
 }
 
-fn failed(error: &dyn std::fmt::Display, code: u8) -> ExitCode {
+fn failed(error: &dyn Display, code: u8) -> ExitCode {
+    // Nobody is left to tell when standard error is gone.
     let _written = writeln!(io::stderr(), "autarco-fleet: {error}");
     ExitCode::from(code)
 }

@@ -16,8 +16,10 @@ autarco-fleet: a fleet of imaginary V5 sticks that loads a server on this machin
 
 Usage: autarco-fleet --to HOST:PORT --sticks N [OPTIONS]
 
-Three ways to live, each of which ends by itself:
+Four ways to live, each of which ends by itself:
   (default)               every stick sends its day; frame follows answer
+  --seconds T             without --hours: once all are there, every stick sends a record as soon as
+                          the one before is answered, for T seconds: a closed loop without a pause
   --hold SECONDS          every stick connects, says hello, sends one record, and stays; prints
                           'connected N' when all are there, then holds them for SECONDS
   --no-record             with --hold: say hello and stay, without a record
@@ -34,17 +36,22 @@ Whom and how many:
 
 When:
   --rate R                frames per second of the whole fleet, 0 for no limit [0]
-  --seconds T             begin nothing after T seconds, and end when the last answers are here
+  --seconds T             begin nothing after T seconds, and end when the last answers are here;
+                          loops count from when all are there
   --until-eof             end as soon as standard input ends
+  --begin-on-input        a loop waits for a line on standard input, so that several fleets begin
+                          together, and ends as with --until-eof
   --hours H               the simulated span of a day [24]
-  --cadence-seconds C     simulated seconds between two records of a stick [300; in an open loop so
-                          that all fit a day]
+  --cadence-seconds C     simulated seconds between two records of a stick [300; in a loop so that
+                          all fit a day]
   --end UNIX              the end of the simulated span [now]
   --heartbeats-per-data K heartbeats after each live record; real sticks send 2 [1]
   --heartbeat-seconds H   with --hold: real seconds between heartbeats of a stick, 0 for none [120]
+  --window K              records that a stick with so many sends in one write, before it waits for
+                          all their answers; real sticks send 1 [1]
   --answer-seconds A      a frame without answer is sent again after A seconds [11]
 
-What goes wrong, in the default way of life:
+What goes wrong, in a day and in a closed loop:
   --outages SHARE         sticks that are offline once and send stored records after it [0.08]
   --resends SHARE         records sent twice, as if the answer had been lost [0.003]
   --hangups SHARE         records after which the connection breaks, and as many again whose answer
@@ -53,19 +60,30 @@ What goes wrong, in the default way of life:
 
 What is told:
   --acknowledged FILE     CSV of every record that the server acknowledged
+  --announce              print 'measuring' when all are there and a loop begins
   --help                  this text
 
-A report as one line of JSON goes to standard output, progress to standard error. A fleet that
-gets no answer for a minute gives up.
+A report as one line of JSON goes to standard output, progress to standard error. Its measured_s,
+frames_per_s and cpu_s are those of the loop, without connecting. A fleet that gets no answer for a
+minute gives up.
 ";
 
 /// A year of records every second would not fit the record number's meaning; nor does anybody need it.
 const RECORDS_MAX: u32 = 1_000_000;
+/// Frames are told apart by a counter of one byte.
+const WINDOW_MAX: usize = 128;
+/// More answers per second than one connection can get: each waits for a disk.
+const ANSWERS_PER_S: f64 = 5_000.0;
+/// More records per second than a machine with a fleet on it can take.
+const RECORDS_PER_S: f64 = 4_000_000.0;
 const DAY_S: f64 = 86_400.0;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Mode {
     Day,
+    ClosedLoop {
+        seconds: f64,
+    },
     Hold {
         hold_s: f64,
         heartbeat_s: f64,
@@ -86,6 +104,8 @@ pub(crate) struct Options {
     pub(crate) rate: f64,
     pub(crate) seconds: Option<f64>,
     pub(crate) until_eof: bool,
+    pub(crate) begin_on_input: bool,
+    pub(crate) announce: bool,
     pub(crate) answer_s: f64,
     pub(crate) acknowledged: Option<PathBuf>,
     pub(crate) life: Life,
@@ -113,14 +133,18 @@ impl From<lexopt::Error> for UsageError {
 }
 
 impl Options {
-    pub(crate) fn from_command_line() -> Result<Asked, UsageError> {
+    /// Reads arguments as a command line has them after the program's name.
+    pub(crate) fn from_arguments<I>(arguments: I) -> Result<Asked, UsageError>
+    where
+        I: IntoIterator<IntoIter: 'static, Item: Into<OsString>>,
+    {
         let now_s = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_err(|_| UsageError("the clock stands before 1970".to_owned()))?
             .as_secs();
         let now_s = u32::try_from(now_s)
             .map_err(|_| UsageError("the clock stands after 2106".to_owned()))?;
-        parse(Parser::from_env(), now_s)
+        parse(Parser::from_args(arguments), now_s)
     }
 
     /// The address a stick connects from; `None` leaves it to the system.
@@ -146,8 +170,9 @@ fn parse(mut parser: Parser, now_s: u32) -> Result<Asked, UsageError> {
     let (mut connect_rate, mut rate, mut answer_s) = (2_000.0, 0.0, 11.0);
     let (mut seconds, mut hold_s, mut heartbeat_s) = (None, None, 120.0);
     let (mut until_eof, mut open_loop, mut with_record) = (false, false, true);
-    let (mut hours, mut cadence_s, mut end_s) = (24.0, None, now_s);
-    let mut heartbeats_per_data = 1_u8;
+    let (mut announce, mut begin_on_input) = (false, false);
+    let (mut hours, mut cadence_s, mut end_s) = (None, None, now_s);
+    let (mut heartbeats_per_data, mut window) = (1_u8, 1_usize);
     let (mut outage_share, mut resend_share, mut hangup_share) = (0.08, 0.003, 0.001);
     let mut seed = 1_u64;
     let mut acknowledged = None;
@@ -166,14 +191,17 @@ fn parse(mut parser: Parser, now_s: u32) -> Result<Asked, UsageError> {
             "rate" => rate = number("rate", &parser.value()?)?,
             "seconds" => seconds = Some(number("seconds", &parser.value()?)?),
             "until-eof" => until_eof = true,
+            "begin-on-input" => begin_on_input = true,
+            "announce" => announce = true,
             "open-loop" => open_loop = true,
             "no-record" => with_record = false,
             "hold" => hold_s = Some(number("hold", &parser.value()?)?),
-            "hours" => hours = number("hours", &parser.value()?)?,
+            "hours" => hours = Some(number("hours", &parser.value()?)?),
             "cadence-seconds" => cadence_s = Some(parser.value()?.parse::<u32>()?.max(1)),
             "end" => end_s = parser.value()?.parse()?,
             "heartbeats-per-data" => heartbeats_per_data = parser.value()?.parse()?,
             "heartbeat-seconds" => heartbeat_s = number("heartbeat-seconds", &parser.value()?)?,
+            "window" => window = parser.value()?.parse()?,
             "answer-seconds" => answer_s = number("answer-seconds", &parser.value()?)?,
             "outages" => outage_share = share("outages", &parser.value()?)?,
             "resends" => resend_share = share("resends", &parser.value()?)?,
@@ -198,32 +226,55 @@ fn parse(mut parser: Parser, now_s: u32) -> Result<Asked, UsageError> {
     {
         return wrong("--sources and --first-source must stay within 127.0.0.0/8, as --to must");
     }
-    let mode = match (hold_s, open_loop) {
-        (Some(_), true) => return wrong("--hold and --open-loop exclude each other"),
-        (Some(hold_s), false) => Mode::Hold {
+    let mode = match (hold_s, open_loop, seconds) {
+        (Some(_), true, _) => return wrong("--hold and --open-loop exclude each other"),
+        (Some(hold_s), false, _) => Mode::Hold {
             hold_s,
             heartbeat_s,
             with_record,
         },
-        (None, true) => Mode::OpenLoop,
-        (None, false) => Mode::Day,
+        (None, true, _) => Mode::OpenLoop,
+        (None, false, Some(seconds)) if hours.is_none() => Mode::ClosedLoop { seconds },
+        (None, false, _) => Mode::Day,
     };
+    if !(1..=WINDOW_MAX).contains(&window) {
+        return wrong("--window: expected 1 to 128 records");
+    }
     if !with_record && hold_s.is_none() {
         return wrong("--no-record needs --hold");
     }
     if mode == Mode::OpenLoop && !(rate > 0.0 && seconds.is_some_and(|seconds| seconds > 0.0)) {
         return wrong("--open-loop needs --rate and --seconds");
     }
+    let is_loop = matches!(mode, Mode::OpenLoop | Mode::ClosedLoop { .. });
+    if is_loop && !seconds.is_some_and(|seconds| seconds > 0.0) {
+        return wrong("--seconds: expected more than 0");
+    }
+    if (announce || begin_on_input) && !is_loop {
+        return wrong(
+            "--announce and --begin-on-input need a loop: --open-loop, or --seconds without --hours",
+        );
+    }
+    let fitting_s = |records: f64| (DAY_S / records).clamp(1.0, 300.0) as u32;
     let (records, cadence_s) = match mode {
         Mode::Hold { .. } => (1.0, cadence_s.unwrap_or(300)),
         Mode::Day => {
             let cadence_s = cadence_s.unwrap_or(300);
-            (hours * 3_600.0 / f64::from(cadence_s), cadence_s)
+            (
+                hours.unwrap_or(24.0) * 3_600.0 / f64::from(cadence_s),
+                cadence_s,
+            )
+        }
+        Mode::ClosedLoop { seconds } => {
+            // The loop ends early when a stick has nothing left after all.
+            let per_stick = ANSWERS_PER_S * window as f64;
+            let per_s = per_stick.min(RECORDS_PER_S / f64::from(sticks));
+            let records = (per_s * seconds).ceil().min(f64::from(RECORDS_MAX));
+            (records, cadence_s.unwrap_or(fitting_s(records)))
         }
         Mode::OpenLoop => {
             let records = (rate * seconds.unwrap_or(0.0) / f64::from(sticks)).ceil();
-            let fitting_s = (DAY_S / records).clamp(1.0, 300.0) as u32;
-            (records, cadence_s.unwrap_or(fitting_s))
+            (records, cadence_s.unwrap_or(fitting_s(records)))
         }
     };
     if !(1.0..=f64::from(RECORDS_MAX)).contains(&records) {
@@ -236,7 +287,7 @@ fn parse(mut parser: Parser, now_s: u32) -> Result<Asked, UsageError> {
     else {
         return wrong("the simulated span would begin before 1970");
     };
-    let is_eventful = mode == Mode::Day;
+    let is_eventful = matches!(mode, Mode::Day | Mode::ClosedLoop { .. });
     let if_eventful = |share: f64| if is_eventful { share } else { 0.0 };
     let life = Life {
         day: Day {
@@ -249,6 +300,7 @@ fn parse(mut parser: Parser, now_s: u32) -> Result<Asked, UsageError> {
         heartbeats_per_data: if is_eventful { heartbeats_per_data } else { 0 },
         resend_share: if_eventful(resend_share),
         hangup_share: if_eventful(hangup_share),
+        window,
     };
     Ok(Asked::Run(Box::new(Options {
         mode,
@@ -261,6 +313,8 @@ fn parse(mut parser: Parser, now_s: u32) -> Result<Asked, UsageError> {
         rate,
         seconds,
         until_eof,
+        begin_on_input,
+        announce,
         answer_s,
         acknowledged,
         life,
@@ -366,6 +420,24 @@ mod tests {
     }
 
     #[test]
+    fn a_closed_loop_has_more_records_than_can_be_answered() {
+        let day = |line: &str| {
+            let options = parsed(&format!("--to 127.0.0.1:1 {line}")).unwrap();
+            assert!(matches!(options.mode, Mode::ClosedLoop { .. }), "{line}");
+            (options.life.day.records, options.life.day.cadence_s)
+        };
+        assert_eq!(day("--sticks 20 --seconds 2"), (10_000, 8));
+        assert_eq!(day("--sticks 10000 --seconds 10"), (4_000, 21));
+        assert_eq!(day("--sticks 18000 --seconds 0.1"), (23, 300));
+        assert_eq!(
+            day("--sticks 1 --seconds 60 --window 16 --announce"),
+            (1_000_000, 1)
+        );
+        let with_hours = parsed("--to 127.0.0.1:1 --sticks 1 --seconds 9 --hours 1").unwrap();
+        assert_eq!(with_hours.mode, Mode::Day);
+    }
+
+    #[test]
     fn nonsense_is_refused() {
         for line in [
             "--sticks 1",
@@ -374,6 +446,12 @@ mod tests {
             "--to 127.0.0.1:1 --sticks 1 --rate -1",
             "--to 127.0.0.1:1 --sticks 1 --resends 2",
             "--to 127.0.0.1:1 --sticks 1 --frobnicate",
+            "--to 127.0.0.1:1 --sticks 1 --seconds 0",
+            "--to 127.0.0.1:1 --sticks 1 --announce",
+            "--to 127.0.0.1:1 --sticks 1 --hold 9 --begin-on-input",
+            "--to 127.0.0.1:1 --sticks 1 --hours 1 --seconds 9 --announce",
+            "--to 127.0.0.1:1 --sticks 1 --window 0",
+            "--to 127.0.0.1:1 --sticks 1 --window 129",
             "--to 127.0.0.1:1 --sticks 2 --first-serial 4294967295",
             "--to 127.0.0.1:1 --sticks 1 extra",
         ] {

@@ -64,11 +64,24 @@ pub(crate) struct Report {
     pub(crate) connected_peak: u64,
     pub(crate) all_up_us: Option<u64>,
     pub(crate) undelivered_sticks: u64,
+    /// Records on their way at the end.
     pub(crate) in_doubt: u64,
     /// Nobody answered for a minute.
     pub(crate) gave_up: bool,
+    /// A closed loop ended early because a stick had sent all its records.
+    pub(crate) ran_out: bool,
+    /// How things stood when a loop began.
+    pub(crate) begun: Option<Moment>,
+    pub(crate) ended: Moment,
+}
+
+/// What was reached at a time.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Moment {
     pub(crate) wall_us: u64,
-    pub(crate) cpu_s: f64,
+    pub(crate) cpu_us: u64,
+    pub(crate) frames: u64,
+    pub(crate) records: u64,
 }
 
 impl Report {
@@ -95,13 +108,23 @@ impl Report {
             undelivered_sticks: 0,
             in_doubt: 0,
             gave_up: false,
-            wall_us: 0,
-            cpu_s: 0.0,
+            ran_out: false,
+            begun: None,
+            ended: Moment::default(),
         }
     }
 
     pub(crate) fn frames_answered(&self) -> u64 {
         self.answered.iter().sum()
+    }
+
+    pub(crate) fn moment(&self, wall_us: u64, cpu_us: u64) -> Moment {
+        Moment {
+            wall_us,
+            cpu_us,
+            frames: self.frames_answered(),
+            records: self.records,
+        }
     }
 }
 
@@ -114,6 +137,11 @@ impl fmt::Display for Report {
                 .collect::<serde_json::Map<_, _>>()
                 .into()
         };
+        let seconds = |us: u64| us as f64 / 1e6;
+        let ended = self.ended;
+        let begun = self.begun.unwrap_or_default();
+        let frames = ended.frames - begun.frames;
+        let measured_s = seconds(ended.wall_us - begun.wall_us);
         let report = json!({
             "sent": by_kind(&|kind| self.sent[kind].into()),
             "answered": by_kind(&|kind| self.answered[kind].into()),
@@ -125,7 +153,7 @@ impl fmt::Display for Report {
             "retries": self.retries,
             "connections": self.connections,
             "connected_peak": self.connected_peak,
-            "all_up_s": self.all_up_us.map(|us| us as f64 / 1e6),
+            "all_up_s": self.all_up_us.map(seconds),
             "hangups": self.hangups,
             "cuts": self.cuts,
             "losses": self.losses,
@@ -136,8 +164,14 @@ impl fmt::Display for Report {
             "undelivered_sticks": self.undelivered_sticks,
             "in_doubt": self.in_doubt,
             "gave_up": self.gave_up,
-            "wall_s": self.wall_us as f64 / 1e6,
-            "cpu_s": self.cpu_s,
+            "ran_out": self.ran_out,
+            "measured_s": measured_s,
+            "frames_measured": frames,
+            "records_measured": ended.records - begun.records,
+            "frames_per_s": if measured_s > 0.0 { frames as f64 / measured_s } else { 0.0 },
+            "cpu_s": seconds(ended.cpu_us - begun.cpu_us),
+            "wall_s": seconds(ended.wall_us),
+            "cpu_total_s": seconds(ended.cpu_us),
         });
         write!(formatter, "{report}")
     }
@@ -161,5 +195,28 @@ mod tests {
         let p50 = live["p50"].as_f64().unwrap();
         assert!((1.99..2.01).contains(&p50), "{p50}");
         assert!(live["max"].as_f64().unwrap() >= 119_000.0);
+    }
+
+    #[test]
+    fn a_loop_is_measured_without_what_was_before_it() {
+        let mut report = Report::new();
+        report.answered[Kind::Handshake as usize] = 10;
+        report.begun = Some(report.moment(1_000_000, 200_000));
+        report.answered[Kind::Live as usize] = 600;
+        report.records = 600;
+        report.ended = report.moment(4_000_000, 500_000);
+        let json: Value = serde_json::from_str(&report.to_string()).unwrap();
+        assert_eq!(
+            (&json["measured_s"], &json["wall_s"]),
+            (&json!(3.0), &json!(4.0))
+        );
+        assert_eq!(
+            (&json["frames_measured"], &json["frames_per_s"]),
+            (&json!(600), &json!(200.0))
+        );
+        assert_eq!(
+            (&json["cpu_s"], &json["cpu_total_s"]),
+            (&json!(0.3), &json!(0.5))
+        );
     }
 }

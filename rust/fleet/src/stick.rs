@@ -1,9 +1,12 @@
 //! What does one stick do next? A state machine without socket or clock.
 //!
-//! It keeps the real sticks' rules: a handshake first and every three hours, one frame outstanding,
-//! the backlog newest first after a live record was accepted, three tries, then a new connection.
+//! It keeps the real sticks' rules: a handshake first and every three hours, one frame outstanding
+//! (or, where a load wants bursts, a window of records), the backlog newest first after a live record
+//! was accepted, three tries, then a new connection.
 //! And it does what a network does to sticks: answers get lost, connections break, households are
 //! offline for hours. Who carries the bytes, and when, is [`crate::engine`].
+
+use std::collections::VecDeque;
 
 use crate::day::{Day, Draw};
 use crate::frames::{self, Envelope};
@@ -22,6 +25,8 @@ pub(crate) struct Life {
     pub(crate) resend_share: f64,
     /// Share of records after which, and as many again during which, the connection breaks.
     pub(crate) hangup_share: f64,
+    /// Records that a stick sends at once when it has so many; 1 is what real sticks do.
+    pub(crate) window: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,18 +61,18 @@ impl Kind {
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
+/// A frame whose bytes were appended to what goes in one write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sent {
     pub(crate) kind: Kind,
     /// The same record went before and was answered.
     pub(crate) is_resend: bool,
     /// The connection breaks before the answer is here.
     pub(crate) cut: bool,
-    pub(crate) bytes: Vec<u8>,
 }
 
 /// What a stick wants to happen now.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Turn {
     Connect,
     Send(Sent),
@@ -92,6 +97,13 @@ struct Outstanding {
     record: u32,
     is_resend: bool,
     tries: u8,
+    logger_counter: u8,
+}
+
+impl Outstanding {
+    fn is_record(self) -> bool {
+        matches!(self.kind, Kind::Live | Kind::Historic)
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -106,9 +118,10 @@ pub(crate) struct Stick {
     due: u32,
     backlog: Vec<u32>,
     heartbeats_left: u8,
-    outstanding: Option<Outstanding>,
-    /// A confirmed record that is sent once more.
-    again: Option<(Kind, u32)>,
+    /// In the order in which they went and in which their answers come.
+    outstanding: VecDeque<Outstanding>,
+    /// Confirmed records that are sent once more.
+    again: Vec<(Kind, u32)>,
     hang_up_next: bool,
     server_counter: u8,
     logger_counter: u8,
@@ -125,8 +138,8 @@ impl Stick {
             due: 0,
             backlog: Vec::new(),
             heartbeats_left: 0,
-            outstanding: None,
-            again: None,
+            outstanding: VecDeque::new(),
+            again: Vec::new(),
             hang_up_next: false,
             server_counter: 0,
             logger_counter: 0,
@@ -142,6 +155,11 @@ impl Stick {
         self.due
     }
 
+    /// Nothing is measured any more: records that were not taken up never will be.
+    pub(crate) fn measure_no_more(&mut self) {
+        self.due = self.due.min(self.next_record);
+    }
+
     /// An idle stick shows that it is there.
     pub(crate) fn beat(&mut self) {
         self.heartbeats_left = self.heartbeats_left.max(1);
@@ -151,41 +169,43 @@ impl Stick {
     pub(crate) fn has_delivered(&self) -> bool {
         self.next_record >= self.due
             && self.backlog.is_empty()
-            && self.outstanding.is_none()
-            && self.again.is_none()
+            && self.outstanding.is_empty()
+            && self.again.is_empty()
     }
 
-    /// A data frame is on its way: whether the server has it, nobody knows.
-    pub(crate) fn is_in_doubt(&self) -> bool {
-        self.outstanding
-            .is_some_and(|outstanding| matches!(outstanding.kind, Kind::Live | Kind::Historic))
+    pub(crate) fn is_answered(&self) -> bool {
+        self.outstanding.is_empty()
+    }
+
+    /// Records that are on their way: whether the server has them, nobody knows.
+    pub(crate) fn in_doubt(&self) -> usize {
+        let records = self.outstanding.iter().filter(|sent| sent.is_record());
+        records.count()
     }
 
     pub(crate) fn connected(&mut self) {
         self.is_up = true;
     }
 
-    /// Forgets the connection: the record on its way becomes a stored one.
+    /// Forgets the connection: records on their way become stored ones.
     pub(crate) fn link_lost(&mut self) {
         self.is_up = false;
         self.greeted = None;
         self.live_accepted = false;
         self.hang_up_next = false;
-        if let Some(lost) = self.outstanding.take()
-            && matches!(lost.kind, Kind::Live | Kind::Historic)
-        {
+        for lost in self.outstanding.drain(..).filter(|sent| sent.is_record()) {
             if lost.is_resend {
-                self.again = Some((Kind::Historic, lost.record));
+                self.again.push((Kind::Historic, lost.record));
             } else {
                 self.backlog.push(lost.record);
             }
         }
     }
 
-    pub(crate) fn next(&mut self, life: &Life) -> Turn {
-        debug_assert!(self.outstanding.is_none(), "one frame outstanding");
+    pub(crate) fn next(&mut self, life: &Life, out: &mut Vec<u8>) -> Turn {
+        debug_assert!(self.outstanding.is_empty(), "all is answered");
         let record = self.next_record;
-        let is_offline = record < self.due && life.day.outage(self.logger_sn).contains(&record);
+        let is_offline = self.is_offline(life);
         if !self.is_up {
             if is_offline {
                 self.backlog.push(record);
@@ -197,24 +217,15 @@ impl Stick {
         if self.hang_up_next {
             return Turn::HangUp;
         }
-        let again_after = (HANDSHAKE_AGAIN_S / life.day.cadence_s).max(1);
-        if self
-            .greeted
-            .is_none_or(|greeted| record >= greeted + again_after)
-        {
-            return self.send(life, Kind::Handshake, record, false);
+        if self.wants_hello(life) {
+            return Turn::Send(self.send(life, Kind::Handshake, record, false, out));
         }
-        if let Some((kind, record)) = self.again.take() {
-            return self.send(life, kind, record, true);
-        }
-        if (self.live_accepted || record >= self.due)
-            && let Some(stored) = self.backlog.pop()
-        {
-            return self.send(life, Kind::Historic, stored, false);
+        if let Some(sent) = self.send_stored(life, out) {
+            return Turn::Send(sent);
         }
         if self.heartbeats_left > 0 {
             self.heartbeats_left -= 1;
-            return self.send(life, Kind::Heartbeat, record, false);
+            return Turn::Send(self.send(life, Kind::Heartbeat, record, false, out));
         }
         if record >= self.due {
             return Turn::Rest;
@@ -223,28 +234,73 @@ impl Stick {
             return Turn::HangUp;
         }
         self.next_record += 1;
-        self.send(life, Kind::Live, record, false)
+        Turn::Send(self.send(life, Kind::Live, record, false, out))
     }
 
-    /// The frame once more, after no answer came; `None` when it is time for a new connection.
-    pub(crate) fn retry(&mut self, life: &Life) -> Option<Sent> {
-        let outstanding = self.outstanding.as_mut()?;
-        if outstanding.tries >= TRIES_MAX {
+    /// What goes in the same write as the record before it, as long as the window is open.
+    pub(crate) fn more(&mut self, life: &Life, out: &mut Vec<u8>) -> Option<Sent> {
+        let is_open = self.outstanding.back().is_some_and(|sent| sent.is_record())
+            && self.outstanding.len() < life.window;
+        if !is_open || self.wants_hello(life) {
             return None;
         }
-        outstanding.tries += 1;
-        let outstanding = *outstanding;
-        Some(self.sent(life, outstanding, false))
+        if let Some(sent) = self.send_stored(life, out) {
+            return Some(sent);
+        }
+        let record = self.next_record;
+        // A backlog that is left waits for the answer to a live record.
+        if record >= self.due || self.is_offline(life) || !self.backlog.is_empty() {
+            return None;
+        }
+        self.next_record += 1;
+        Some(self.send(life, Kind::Live, record, false, out))
+    }
+
+    fn is_offline(&self, life: &Life) -> bool {
+        self.next_record < self.due && life.day.outage(self.logger_sn).contains(&self.next_record)
+    }
+
+    fn wants_hello(&self, life: &Life) -> bool {
+        let again_after = (HANDSHAKE_AGAIN_S / life.day.cadence_s).max(1);
+        self.greeted
+            .is_none_or(|greeted| self.next_record >= greeted + again_after)
+    }
+
+    fn send_stored(&mut self, life: &Life, out: &mut Vec<u8>) -> Option<Sent> {
+        if let Some((kind, record)) = self.again.pop() {
+            return Some(self.send(life, kind, record, true, out));
+        }
+        if self.live_accepted || self.next_record >= self.due {
+            let stored = self.backlog.pop()?;
+            return Some(self.send(life, Kind::Historic, stored, false, out));
+        }
+        None
+    }
+
+    /// The frame once more, after no answer came; `None` when it is time for a new connection, as
+    /// it is at once when several answers are missing.
+    pub(crate) fn retry(&mut self, life: &Life, out: &mut Vec<u8>) -> Option<Sent> {
+        let last = self.outstanding.pop_back()?;
+        if last.tries >= TRIES_MAX || !self.outstanding.is_empty() {
+            self.outstanding.push_back(last);
+            return None;
+        }
+        let outstanding = Outstanding {
+            tries: last.tries + 1,
+            logger_counter: self.count(),
+            ..last
+        };
+        Some(self.sent(life, outstanding, false, out))
     }
 
     /// Takes the payload and counters of an answer; `None` when it does not fit what is outstanding.
     pub(crate) fn answered(&mut self, life: &Life, answer: &Answer) -> Option<Confirmed> {
-        let outstanding = self.outstanding?;
+        let outstanding = *self.outstanding.front()?;
         let (frame_type, echo) = outstanding.kind.bytes();
         let wanted = Answer {
             kind: frame_type - 0x30,
             logger_sn: self.logger_sn,
-            logger_counter: self.logger_counter,
+            logger_counter: outstanding.logger_counter,
             echo,
             status: 1,
             server_counter: answer.server_counter,
@@ -252,7 +308,7 @@ impl Stick {
         if *answer != wanted {
             return None;
         }
-        self.outstanding = None;
+        self.outstanding.pop_front();
         self.server_counter = answer.server_counter;
         let Outstanding {
             kind,
@@ -260,15 +316,16 @@ impl Stick {
             is_resend,
             ..
         } = outstanding;
-        let draw = |draw| life.day.draw(draw, self.logger_sn, record);
+        let happens =
+            |draw, share| !is_resend && life.day.happens(draw, self.logger_sn, record, share);
         match kind {
             Kind::Handshake => self.greeted = Some(record),
             Kind::Heartbeat => {}
             Kind::Live | Kind::Historic => {
-                if draw(Draw::Resend) < life.resend_share && !is_resend {
-                    self.again = Some((kind, record));
+                if happens(Draw::Resend, life.resend_share) {
+                    self.again.push((kind, record));
                 }
-                if draw(Draw::Hangup) < life.hangup_share && !is_resend {
+                if happens(Draw::Hangup, life.hangup_share) {
                     self.hang_up_next = true;
                 }
                 if kind == Kind::Live {
@@ -277,58 +334,77 @@ impl Stick {
                 }
             }
         }
-        let is_record = matches!(kind, Kind::Live | Kind::Historic);
         Some(Confirmed {
             kind,
-            record: (is_record && !is_resend).then_some(record),
+            record: (outstanding.is_record() && !is_resend).then_some(record),
         })
     }
 
-    fn send(&mut self, life: &Life, kind: Kind, record: u32, is_resend: bool) -> Turn {
+    fn send(
+        &mut self,
+        life: &Life,
+        kind: Kind,
+        record: u32,
+        is_resend: bool,
+        out: &mut Vec<u8>,
+    ) -> Sent {
         let outstanding = Outstanding {
             kind,
             record,
             is_resend,
             tries: 1,
+            logger_counter: self.count(),
         };
-        self.outstanding = Some(outstanding);
         // Only the first way of a record is cut: the second must arrive, or nothing ever would.
         let cut = kind == Kind::Live
             && !is_resend
-            && life.day.draw(Draw::Cut, self.logger_sn, record) < life.hangup_share;
-        Turn::Send(self.sent(life, outstanding, cut))
+            && life
+                .day
+                .happens(Draw::Cut, self.logger_sn, record, life.hangup_share);
+        self.sent(life, outstanding, cut, out)
     }
 
-    fn sent(&mut self, life: &Life, outstanding: Outstanding, cut: bool) -> Sent {
+    fn count(&mut self) -> u8 {
+        self.logger_counter = self.logger_counter.wrapping_add(1);
+        self.logger_counter
+    }
+
+    fn sent(
+        &mut self,
+        life: &Life,
+        outstanding: Outstanding,
+        cut: bool,
+        out: &mut Vec<u8>,
+    ) -> Sent {
+        self.outstanding.push_back(outstanding);
         let Outstanding {
             kind,
             record,
             is_resend,
+            logger_counter,
             ..
         } = outstanding;
-        self.logger_counter = self.logger_counter.wrapping_add(1);
         let envelope = Envelope {
             logger_sn: self.logger_sn,
             server_counter: self.server_counter,
-            logger_counter: self.logger_counter,
+            logger_counter,
         };
         let uptime_s = 16 + record * life.day.cadence_s;
-        let bytes = match kind {
+        match kind {
             Kind::Handshake => {
                 let unix_s = life.day.sampled_s(self.logger_sn, record);
-                frames::handshake(envelope, unix_s, uptime_s)
+                frames::handshake(envelope, unix_s, uptime_s, out);
             }
-            Kind::Heartbeat => frames::heartbeat(envelope),
+            Kind::Heartbeat => frames::heartbeat(envelope, out),
             Kind::Live | Kind::Historic => {
                 let sample = life.day.sample(self.logger_sn, record);
-                frames::data(envelope, kind.bytes().1, &sample, uptime_s)
+                frames::data(envelope, kind.bytes().1, &sample, uptime_s, out);
             }
-        };
+        }
         Sent {
             kind,
             is_resend,
             cut,
-            bytes,
         }
     }
 }
@@ -365,6 +441,7 @@ mod tests {
             heartbeats_per_data: 0,
             resend_share: 0.0,
             hangup_share: 0.0,
+            window: 1,
         }
     }
 
@@ -394,18 +471,60 @@ mod tests {
         }
     }
 
-    fn sent(turn: Turn) -> Sent {
-        match turn {
-            Turn::Send(sent) => sent,
-            other => panic!("{other:?}"),
+    /// A frame with its own bytes.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    struct Going {
+        sent: Sent,
+        bytes: Vec<u8>,
+    }
+
+    /// What a stick wants, and the frame it sends, if it does.
+    fn turn(stick: &mut Stick, life: &Life) -> (Turn, Option<Going>) {
+        let mut bytes = Vec::new();
+        let turn = stick.next(life, &mut bytes);
+        let going = match turn {
+            Turn::Send(sent) => Some(Going { sent, bytes }),
+            _ => None,
+        };
+        (turn, going)
+    }
+
+    fn frame(stick: &mut Stick, life: &Life) -> Going {
+        turn(stick, life).1.unwrap()
+    }
+
+    fn retry(stick: &mut Stick, life: &Life) -> Option<Going> {
+        let mut bytes = Vec::new();
+        let sent = stick.retry(life, &mut bytes)?;
+        Some(Going { sent, bytes })
+    }
+
+    /// All that goes in one write; nothing goes after a frame whose connection breaks.
+    fn burst(stick: &mut Stick, life: &Life, first: Going) -> Vec<Going> {
+        let mut burst = vec![first];
+        while !burst[burst.len() - 1].sent.cut {
+            let mut bytes = Vec::new();
+            match stick.more(life, &mut bytes) {
+                Some(sent) => burst.push(Going { sent, bytes }),
+                None => break,
+            }
         }
+        burst
+    }
+
+    fn greet(stick: &mut Stick, life: &Life) {
+        stick.connected();
+        let hello = frame(stick, life);
+        assert_eq!(hello.sent.kind, Kind::Handshake);
+        stick.answered(life, &answer_to(&hello.bytes)).unwrap();
     }
 
     /// Lets a stick talk to a server that answers everything, and tells what was sent and confirmed.
     fn whole_life(stick: &mut Stick, life: &Life) -> (Vec<Kind>, HashMap<u32, u32>, u32) {
         let (mut kinds, mut confirmed, mut connects) = (Vec::new(), HashMap::new(), 0);
         for _ in 0..100_000 {
-            match stick.next(life) {
+            let (turn, going) = turn(stick, life);
+            match turn {
                 Turn::Connect => {
                     connects += 1;
                     stick.connected();
@@ -413,15 +532,18 @@ mod tests {
                 Turn::HangUp => stick.link_lost(),
                 Turn::Store => {}
                 Turn::Rest => return (kinds, confirmed, connects),
-                Turn::Send(sent) => {
-                    kinds.push(sent.kind);
-                    if sent.cut {
-                        stick.link_lost();
-                        continue;
-                    }
-                    let answer = answer_to(&sent.bytes);
-                    if let Some(record) = stick.answered(life, &answer).unwrap().record {
-                        *confirmed.entry(record).or_insert(0) += 1;
+                Turn::Send(_) => {
+                    let burst = burst(stick, life, going.unwrap());
+                    kinds.extend(burst.iter().map(|going| going.sent.kind));
+                    for going in burst {
+                        if going.sent.cut {
+                            stick.link_lost();
+                            break;
+                        }
+                        let answer = answer_to(&going.bytes);
+                        if let Some(record) = stick.answered(life, &answer).unwrap().record {
+                            *confirmed.entry(record).or_insert(0) += 1;
+                        }
                     }
                 }
             }
@@ -467,8 +589,10 @@ mod tests {
             heartbeats_per_data: 1,
             resend_share: 0.1,
             hangup_share: 0.1,
+            ..calm(288)
         };
-        for logger_sn in SN..SN + 50 {
+        for (logger_sn, window) in (SN..SN + 50).zip([1, 2, 16].into_iter().cycle()) {
+            let life = Life { window, ..life };
             let mut stick = Stick::new(logger_sn);
             stick.measure(288);
             let (kinds, confirmed, connects) = whole_life(&mut stick, &life);
@@ -490,10 +614,11 @@ mod tests {
         stick.next_record = 3;
         let mut records = Vec::new();
         loop {
-            match stick.next(&life) {
+            let (turn, going) = turn(&mut stick, &life);
+            match turn {
                 Turn::Connect => stick.connected(),
-                Turn::Send(sent) => {
-                    let answer = answer_to(&sent.bytes);
+                Turn::Send(_) => {
+                    let answer = answer_to(&going.unwrap().bytes);
                     let confirmed = stick.answered(&life, &answer).unwrap();
                     records.extend(confirmed.record.map(|record| (confirmed.kind, record)));
                 }
@@ -515,15 +640,71 @@ mod tests {
     }
 
     #[test]
+    fn a_window_lets_records_go_at_once_and_their_answers_come_in_order() {
+        let life = Life {
+            window: 4,
+            ..calm(6)
+        };
+        let mut stick = measured(&life);
+        stick.connected();
+        let hello = frame(&mut stick, &life);
+        let alone = burst(&mut stick, &life, hello.clone()).len() == 1;
+        assert!(alone, "nothing goes with a hello");
+        stick.answered(&life, &answer_to(&hello.bytes)).unwrap();
+        let first = frame(&mut stick, &life);
+        let burst = burst(&mut stick, &life, first);
+        assert_eq!((burst.len(), stick.in_doubt()), (4, 4));
+        let answers: Vec<Answer> = burst.iter().map(|going| answer_to(&going.bytes)).collect();
+        assert_eq!(stick.answered(&life, &answers[1]), None, "out of order");
+        for (record, answer) in answers[..3].iter().enumerate() {
+            let confirmed = stick.answered(&life, answer).unwrap();
+            assert_eq!(confirmed.record, Some(record as u32));
+        }
+        assert!(!stick.is_answered());
+        stick.answered(&life, &answers[3]).unwrap();
+        assert!(stick.is_answered() && !stick.has_delivered());
+    }
+
+    #[test]
+    fn records_of_a_burst_without_answers_are_stored_ones_on_a_new_connection() {
+        let life = Life {
+            window: 3,
+            ..calm(4)
+        };
+        let mut stick = measured(&life);
+        greet(&mut stick, &life);
+        let first = frame(&mut stick, &life);
+        let burst = burst(&mut stick, &life, first);
+        stick.answered(&life, &answer_to(&burst[0].bytes)).unwrap();
+        assert_eq!(retry(&mut stick, &life), None, "two answers are missing");
+        stick.link_lost();
+        assert_eq!((stick.in_doubt(), &stick.backlog), (0, &vec![1, 2]));
+        let (kinds, confirmed, _) = whole_life(&mut stick, &life);
+        use Kind::*;
+        assert_eq!(kinds, [Handshake, Live, Historic, Historic]);
+        assert_eq!(confirmed, HashMap::from([(1, 1), (2, 1), (3, 1)]));
+    }
+
+    #[test]
+    fn what_is_measured_no_more_is_not_owed() {
+        let life = calm(6);
+        let mut stick = measured(&life);
+        greet(&mut stick, &life);
+        let first = frame(&mut stick, &life);
+        stick.measure_no_more();
+        assert!(!stick.has_delivered(), "one is on its way");
+        stick.answered(&life, &answer_to(&first.bytes)).unwrap();
+        assert!(stick.has_delivered());
+    }
+
+    #[test]
     fn a_retry_is_the_same_record_under_a_new_counter_and_the_fourth_is_a_new_connection() {
         let life = calm(1);
         let mut stick = measured(&life);
-        assert_eq!(stick.next(&life), Turn::Connect);
-        stick.connected();
-        let hello = sent(stick.next(&life));
-        stick.answered(&life, &answer_to(&hello.bytes)).unwrap();
-        let first = sent(stick.next(&life));
-        let second = stick.retry(&life).unwrap();
+        assert_eq!(turn(&mut stick, &life).0, Turn::Connect);
+        greet(&mut stick, &life);
+        let first = frame(&mut stick, &life);
+        let second = retry(&mut stick, &life).unwrap();
         assert_eq!(first.bytes[11..244], second.bytes[11..244]);
         assert_eq!(second.bytes[6], first.bytes[6] + 1);
         assert_eq!(
@@ -531,16 +712,14 @@ mod tests {
             None,
             "late"
         );
-        assert!(stick.retry(&life).is_some());
-        assert_eq!(stick.retry(&life), None);
-        assert!(stick.is_in_doubt());
+        assert!(retry(&mut stick, &life).is_some());
+        assert_eq!(retry(&mut stick, &life), None);
+        assert_eq!(stick.in_doubt(), 1);
         stick.link_lost();
         assert!(!stick.has_delivered());
-        stick.connected();
-        let hello = sent(stick.next(&life));
-        stick.answered(&life, &answer_to(&hello.bytes)).unwrap();
-        let stored = sent(stick.next(&life));
-        assert_eq!(stored.kind, Kind::Historic);
+        greet(&mut stick, &life);
+        let stored = frame(&mut stick, &life);
+        assert_eq!(stored.sent.kind, Kind::Historic);
         assert_eq!(first.bytes[12..244], stored.bytes[12..244]);
     }
 
@@ -549,7 +728,7 @@ mod tests {
         let life = calm(1);
         let mut stick = measured(&life);
         stick.connected();
-        let right = answer_to(&sent(stick.next(&life)).bytes);
+        let right = answer_to(&frame(&mut stick, &life).bytes);
         for wrong in [
             Answer {
                 kind: 0x12,
