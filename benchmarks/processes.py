@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import resource
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from record import REPOSITORY
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 READY_S = 60.0
 STOP_S = 120.0
+
+SERVER_CORE = 0
+FLEET_CORE = 1
 
 UNLIMITED = {
     # All sticks of a measurement share a few loopback addresses, and live faster than real ones.
@@ -37,6 +45,18 @@ def fleet_binary() -> Path:
     if not binary.exists():
         raise SystemExit("no load generator: run `cargo build --release -p autarco-fleet` first")
     return binary
+
+
+@contextlib.contextmanager
+def pinned(core: int | None) -> Iterator[None]:
+    """Lets what is started inside, and all its later threads, run on one core; `None`: on any."""
+    before = os.sched_getaffinity(0)
+    if core is not None:
+        os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def free_port() -> int:
@@ -130,6 +150,12 @@ class Fleet:
         if not line.startswith("connected "):
             raise SystemExit(f"the fleet does not connect: {line!r}")
 
+    def begin(self) -> None:
+        """Lets a loop begin that waits for it with `--begin-on-input`."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
     def report(self, *, end: bool = False) -> dict[str, Any]:
         """Waits for the end, or brings it about, and returns the fleet's report."""
         if end and self.process.stdin is not None:
@@ -141,6 +167,15 @@ class Fleet:
         self.process.wait(STOP_S)
         found: dict[str, Any] = json.loads(lines[-1])
         return found
+
+
+def closed_loop(*, sticks: int, window: int, seconds: float) -> list[str]:
+    """Returns the options of a fleet whose sticks send as soon as they are answered."""
+    return [
+        *("--sticks", str(sticks), "--sources", str(-(-sticks // 1_000)), "--begin-on-input"),
+        *("--seconds", str(seconds), "--window", str(window), "--heartbeats-per-data", "0"),
+        *("--outages", "0", "--resends", "0", "--hangups", "0"),
+    ]
 
 
 def run_fleet(*options: str) -> dict[str, Any]:
@@ -161,6 +196,12 @@ def cpu_s(pid: int) -> float:
     """Returns the user and system time of a process."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def ended_cpu_s() -> float:
+    """Returns the user and system time of all child processes that have ended, and of theirs."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def kernel_socket_bytes() -> int:
