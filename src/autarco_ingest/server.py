@@ -34,6 +34,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
+import pyarrow as pa
 import structlog
 import trio
 
@@ -115,6 +116,9 @@ def run(settings: Settings) -> int:
     one sentence, exit code 2; what ends a server that was running is a fault of ours or the
     machine's and logged with its trace, exit code 1.
     """
+    # pyarrow's own allocator returns what a batch took and asks for it again at the next one: some
+    # 5 to 10 % more CPU and memory at full load.
+    pa.set_memory_pool(pa.system_memory_pool())
     ready = trio.Event()
     code = 0
     try:
