@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: bench help setup demo test check engines fuzz clean
+.PHONY: bench soak help setup demo test check engines fuzz clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -84,9 +84,14 @@ $(QUESTDB): .ci/questdb/pom.xml
 	    echo "no mvn or no java found: QuestDB is not compared" >&2; \
 	fi
 
-bench: setup  ## Measures memory per connection and a fleet's day; results go to benchmarks/results
-	@$(STEP) "build the load fleet" cargo build --release --locked --quiet -p autarco-fleet
-	@$(STEP) "connections" $(BIN)/python benchmarks/connections.py
+FLEET := --package autarco-fleet --bins --examples
+
+bench: setup $(BENCH_VENV)/.packages $(QUESTDB)  ## Measures speed beside peers and baselines, 20 min; see benchmarks/results
+	@$(STEP) "build the load fleet" cargo build --release --locked --quiet $(FLEET)
+	@$(STEP) "measure" $(BIN)/python benchmarks/bench.py
+
+soak: setup  ## Lets 10,000 sticks live a day in ten minutes and compares every record
+	@$(STEP) "build the load fleet" cargo build --release --locked --quiet $(FLEET)
 	@$(STEP) "soak" $(BIN)/python benchmarks/soak.py
 
 clean:  ## Removes everything that was built here, and the demo's data

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 READY_S = 60.0
 SETTLE_S = 120.0
 STOP_S = 30.0
+WHOLE = "server"
+"""The one part of a server that has no other."""
 
 
 class NotHere(Exception):
@@ -119,10 +121,10 @@ class Peer:
         """Returns the size of the readings in their final form, after the server has ended."""
         raise NotImplementedError
 
-    def cpu_s(self) -> float:
-        """Returns the user and system time of all processes of the server so far."""
+    def cpu_parts_s(self) -> dict[str, float]:
+        """Returns the user and system time so far of each part of the server."""
         assert self.process is not None
-        return tree_cpu_s(self.process.pid)
+        return {WHOLE: tree_cpu_s(self.process.pid)}
 
     def pause(self) -> None:
         """Lets no process of the server run."""

@@ -1,46 +1,61 @@
-"""How does NATS JetStream store readings? One message per reading, or 64 KiB of them."""
+"""How does NATS JetStream store readings? With a writer that takes its messages into Parquet files.
+
+JetStream itself keeps opaque bytes: a log, as our journal is. What it is compared with ends in a
+table, so `nats_writer` belongs to this contestant. One message is a reading in MessagePack, or a
+record batch of Arrow of some 64 KiB; the stream lets go of it when its file is on disk.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 import peer
 from processes import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
-
-    import pyarrow as pa
 
 BATCH_BYTES = 65_536
 IN_FLIGHT = 16
 """Batches that are sent before the first one is confirmed."""
 STREAM = "readings"
+WRITTEN_S = 0.05
+"""How often the writer is asked whether it is done."""
+
+
+WRITER = Path(__file__).with_name("nats_writer.py")
 
 
 class Nats(peer.Peer):
-    """NATS JetStream on one node that flushes before it confirms."""
+    """NATS JetStream on one node that flushes before it confirms, and a writer beside it."""
 
-    name = "NATS JetStream"
+    name = "NATS JetStream + Parquet writer"
     durability = "sync_interval always: confirmed after fsync (its default is every two minutes)"
     does_more = "delivery to any number of consumers, replication, subjects to select by"
     does_less = (
-        "it keeps opaque messages (here a MessagePack array of the same values) and has neither "
-        "columns nor a way to ask for them; nothing is compressed"
+        "JetStream keeps opaque messages; the writer, made for this comparison, puts them into "
+        "Parquet files, without a table's log, deduplication or the newest readings at once"
     )
-    batch = f"messages of {BATCH_BYTES >> 10} KiB, {IN_FLIGHT} in flight"
+    batch = f"Arrow record batches of {BATCH_BYTES >> 10} KiB, {IN_FLIGHT} in flight"
     connections = 100
 
     def start(self, directory: Path) -> None:
         """Starts the server."""
         venv = peer.clients()
         self._store = directory / "nats"
+        self._files = directory / "nats-parquet"
+        self._writer: subprocess.Popen[str] | None = None
         self._port = free_port()
         configuration = directory / "nats.conf"
         configuration.write_text(
@@ -53,19 +68,36 @@ class Nats(peer.Peer):
         self._run([server, "--config", str(configuration)], log)
         self._wait_for(lambda: peer.listens(self._port), log)
         self.version = asyncio.run(self._version())
-        self._per_message: list[int] = [1]
 
     def prepare(self, rows: pa.Table) -> None:
         """Packs each reading, and batches of them."""
         columns = [column.to_pylist() for column in rows.columns]
         encode = msgspec.msgpack.Encoder().encode
+        self._names = rows.column_names
         self._rows = [encode(row) for row in zip(*columns, strict=True)]
         self._subjects = [f"{STREAM}.{sn}" for sn in rows.column("inverter_sn").to_pylist()]
-        self._batches = list(_batches(self._rows))
+        self._batches = list(_batches(rows))
 
     def empty(self) -> None:
-        """Makes a new stream."""
+        """Makes a new stream, and starts a writer of it."""
+        self._end_writer()
         asyncio.run(self._empty())
+        self._files.mkdir(exist_ok=True)
+        for file in self._files.iterdir():
+            file.unlink()
+        assert self.process is not None
+        url = f"nats://127.0.0.1:{self._port}"
+        self._writer = subprocess.Popen(
+            [sys.executable, str(WRITER), url, STREAM, str(self._files)],
+            stdout=subprocess.PIPE,
+            env=os.environ | {"COLUMNS_OF_MESSAGES": ",".join(self._names)},
+            text=True,
+            # One signal pauses both.
+            process_group=os.getpgid(self.process.pid),
+        )
+        assert self._writer.stdout is not None
+        if self._writer.stdout.readline() != "ready\n":
+            raise SystemExit(f"{self.name}: the writer does not start")
 
     def one_by_one(self, seconds: float) -> peer.Loaded:
         """Publishes single readings from many connections."""
@@ -76,20 +108,42 @@ class Nats(peer.Peer):
         return asyncio.run(self._send_batches())
 
     def settle(self) -> None:
-        """Does nothing: what is confirmed is where it stays."""
+        """Waits until every message has become part of a file, and so has left the stream."""
+
+        def is_empty() -> bool:
+            assert self._writer is not None
+            if self._writer.poll() is not None:
+                raise SystemExit(f"{self.name}: the writer has ended")
+            return asyncio.run(self._messages()) == 0
+
+        peer.wait_until("all messages are in Parquet", is_empty, seconds=120.0, every_s=WRITTEN_S)
 
     def count(self) -> int:
-        """Returns the messages of the stream, times the readings that each holds."""
-        messages = asyncio.run(self._messages())
-        if self._sent_batches:
-            if messages != len(self._batches):
-                raise SystemExit(f"NATS: {messages} messages of {len(self._batches)}")
-            return len(self._rows)
-        return messages
+        """Returns the rows of the files."""
+        return sum(pq.read_metadata(file).num_rows for file in self._files.glob("*.parquet"))
 
     def bytes_on_disk(self) -> int:
-        """Returns the size of the stream's files."""
-        return peer.disk_bytes(self._store)
+        """Returns the size of the files; the stream is empty."""
+        return peer.disk_bytes(self._files)
+
+    def cpu_parts_s(self) -> dict[str, float]:
+        """Returns the CPU of the message log and of the writer."""
+        assert self._writer is not None
+        return {
+            "message log": super().cpu_parts_s()[peer.WHOLE],
+            "writer": peer.tree_cpu_s(self._writer.pid),
+        }
+
+    def stop(self) -> None:
+        """Ends the writer and the server."""
+        self._end_writer()
+        super().stop()
+
+    def _end_writer(self) -> None:
+        if self._writer is not None:
+            self._writer.kill()
+            self._writer.communicate()
+            self._writer = None
 
     async def _connect(self) -> Any:
         peer.clients()
@@ -104,13 +158,17 @@ class Nats(peer.Peer):
         return version
 
     async def _empty(self) -> None:
+        from nats.js.api import RetentionPolicy  # type: ignore[import-not-found]
         from nats.js.errors import NotFoundError  # type: ignore[import-not-found]
 
         connection = await self._connect()
         jetstream = connection.jetstream()
         with contextlib.suppress(NotFoundError):
             await jetstream.delete_stream(STREAM)
-        await jetstream.add_stream(name=STREAM, subjects=[f"{STREAM}.>"])
+        # What is in a file leaves the stream.
+        await jetstream.add_stream(
+            name=STREAM, subjects=[f"{STREAM}.>"], retention=RetentionPolicy.WORK_QUEUE
+        )
         await connection.close()
 
     async def _messages(self) -> int:
@@ -120,7 +178,6 @@ class Nats(peer.Peer):
         return int(found.state.messages)
 
     async def _one_by_one(self, seconds: float) -> peer.Loaded:
-        self._sent_batches = False
         connections = [await self._connect() for _ in range(self.connections)]
         waiting = iter(zip(self._subjects, self._rows, strict=True))
         clock = peer.Clock()
@@ -139,7 +196,6 @@ class Nats(peer.Peer):
         return loaded
 
     async def _send_batches(self) -> peer.Loaded:
-        self._sent_batches = True
         connection = await self._connect()
         jetstream = connection.jetstream()
         waiting = iter(self._batches)
@@ -157,15 +213,13 @@ class Nats(peer.Peer):
         return loaded
 
 
-def _batches(rows: list[bytes]) -> Iterator[bytes]:
-    """Joins readings to messages of at most 64 KiB."""
-    batch: list[bytes] = []
-    size = 0
-    for row in rows:
-        if batch and size + len(row) > BATCH_BYTES:
-            yield b"".join(batch)
-            batch, size = [], 0
-        batch.append(row)
-        size += len(row)
-    if batch:
-        yield b"".join(batch)
+def _batches(rows: pa.Table) -> Iterator[bytes]:
+    """Cuts readings into messages of about 64 KiB."""
+    (whole,) = rows.combine_chunks().to_batches()
+    size = max(1, int(BATCH_BYTES / (whole.nbytes / whole.num_rows)))
+    for start in range(0, whole.num_rows, size):
+        sink = pa.BufferOutputStream()
+        batch = whole.slice(start, size)
+        with pa.ipc.new_stream(sink, batch.schema) as stream:
+            stream.write_batch(batch)
+        yield sink.getvalue().to_pybytes()

@@ -33,9 +33,8 @@ def machine() -> dict[str, Any]:
 
 def write(name: str, *, claim: str, numbers: dict[str, Any], on: dict[str, Any]) -> Path:
     """Writes one result and returns its file; `on` is what `machine` said before the run."""
-    kind = f"{on['cores']}-core-{platform.machine()}"
-    directory = REPOSITORY / "benchmarks" / "results" / f"{dt.datetime.now(dt.UTC):%Y-%m-%d}-{kind}"
-    directory.mkdir(parents=True, exist_ok=True)
+    parent = directory()
+    parent.mkdir(parents=True, exist_ok=True)
     result = {
         "claim": claim,
         "command": " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
@@ -44,9 +43,21 @@ def write(name: str, *, claim: str, numbers: dict[str, Any], on: dict[str, Any])
         "machine": on,
         "numbers": numbers,
     }
-    path = directory / f"{name}.json"
+    path = parent / f"{name}.json"
     path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return path
+
+
+def directory() -> Path:
+    """Returns where today's results of this machine go."""
+    kind = f"{os.cpu_count()}-core-{platform.machine()}"
+    return REPOSITORY / "benchmarks" / "results" / f"{dt.datetime.now(dt.UTC):%Y-%m-%d}-{kind}"
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Returns one result, with its claim, command, commit and machine."""
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 def _cpu_model() -> str:

@@ -231,7 +231,7 @@ def _load_peer(candidate: peer.Peer, root: Path, rows: pa.Table) -> dict[str, An
         candidate.start(root)
         candidate.prepare(rows)
         candidate.empty()
-        cpu_s = candidate.cpu_s()
+        cpu_s = sum(candidate.cpu_parts_s().values())
         loaded = candidate.batches()
         loaded_s = time.perf_counter()
         if isinstance(candidate, Postgres):
@@ -239,7 +239,7 @@ def _load_peer(candidate: peer.Peer, root: Path, rows: pa.Table) -> dict[str, An
             candidate.connection.execute("VACUUM ANALYZE readings")
         candidate.settle()
         settle_s = time.perf_counter() - loaded_s
-        cpu_s = candidate.cpu_s() - cpu_s
+        cpu_s = sum(candidate.cpu_parts_s().values()) - cpu_s
         if candidate.count() != rows.num_rows:
             raise SystemExit(f"{candidate.name} has {candidate.count()} of {rows.num_rows}")
     except BaseException:

@@ -1,0 +1,315 @@
+"""What came out of all measurements of one day and machine, on one page?
+
+`numbers` picks from the results what stands on the page, `page` writes it in Markdown. Nothing is
+measured or judged here that its own result does not hold; what is missing is told to be missing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+OURS, TRIO, FLOOR = "autarco-ingest", "trio SocketStream", "epoll floor"
+LAYOUT = "Solis 1-phase mini 0x0507"
+
+
+def numbers(results: Path) -> dict[str, Any]:
+    """Returns the budgets with their measured figures, and the tables of the page."""
+    found = {path.stem: record.read(path)["numbers"] for path in results.glob("*.json")}
+    return {
+        "budgets": [_budget(found, *row) for row in BUDGETS],
+        "closed_loop": found.get("ingest", {}).get("closed_loop", []),
+        "open_loop": found.get("ingest", {}).get("open_loop_ours", []),
+        "many_connections": found.get("ingest", {}).get("many_connections_ours_once", []),
+        "stages": found.get("stages", {}).get("cases", []),
+        "peers": found.get("peers", {}),
+        "store": found.get("store", {}),
+        "decode": found.get("decode", {}),
+    }
+
+
+# --- budgets: what, budget as text, file, figure, whether it is met --------------------------
+
+
+def _closed(ingest: dict[str, Any], sticks: int, window: int) -> dict[str, Any]:
+    cases: Iterable[dict[str, Any]] = ingest["closed_loop"]
+    return next(case for case in cases if (case["sticks"], case["window"]) == (sticks, window))
+
+
+def _cpu_us(case: dict[str, Any], name: str = OURS) -> float:
+    return float(case["contestants"][name]["server_cpu_us_per_frame"])
+
+
+def _decode(decode: dict[str, Any]) -> tuple[str, bool]:
+    ns = decode["ns_per_frame"][LAYOUT]["decode_ns"]
+    return f"{ns:.0f} ns", ns <= 250
+
+
+def _single(ingest: dict[str, Any]) -> tuple[str, bool]:
+    case = _closed(ingest, 10_000, 1)
+    ours, floor = _cpu_us(case), _cpu_us(case, FLOOR)
+    return f"{ours:.1f} µs, {ours / floor:.1f} times the bare epoll loop", ours <= 20
+
+
+def _to(name: str, limit: float) -> Callable[[dict[str, Any]], tuple[str, bool]]:
+    def ratios(ingest: dict[str, Any]) -> tuple[str, bool]:
+        judged = [case for case in ingest["closed_loop"] if case["is_judged"]]
+        found = {case["sticks"]: case["our_cpu_per_frame_to"][name] for case in judged}
+        text = ", ".join(f"{ratio:.2f} ({sticks:,})" for sticks, ratio in found.items())
+        return text, all(ratio <= limit for ratio in found.values())
+
+    return ratios
+
+
+def _bursts(ingest: dict[str, Any]) -> tuple[str, bool]:
+    us = _cpu_us(_closed(ingest, 1_000, 16))
+    return f"{us:.1f} µs", us <= 2.5
+
+
+def _memory(connections: dict[str, Any]) -> tuple[str, bool]:
+    per = connections["bytes_per_connection"]
+    return f"{per:.0f} B", per <= 1_024
+
+
+def _latency(ingest: dict[str, Any]) -> tuple[str, bool]:
+    cases = [case for case in ingest["open_loop_ours"] if case["rate"] == 10_000]
+    worst = max(case["ack_p99_ms"] for case in cases)
+    return f"{worst:.0f} ms, tick 20 ms", worst <= 100
+
+
+def _captures(encoding: dict[str, Any]) -> tuple[str, bool]:
+    found = encoding["captured_bytes_per_reading"]
+    if not found:
+        raise KeyError("captures")
+    per = min(value for value in found.values() if isinstance(value, int | float))
+    return f"{per:.1f} B", per <= 30
+
+
+def _roll_up(queries: dict[str, Any]) -> tuple[str, bool]:
+    warm_s = queries["queries"]["asked"]["all of daily_energy"]["warm_s"]
+    return f"{warm_s:.2f} s of {queries['built']['readings']:,} readings", warm_s <= 1
+
+
+def _peers(peers: dict[str, Any]) -> tuple[str, bool]:
+    text = [
+        f"{name}: "
+        + ", ".join(
+            f"{of_name['median']:.1f} times ({peer})"
+            for peer, of_name in peers[name]["cpu_of_peer_per_cpu_of_ours"].items()
+        )
+        for name in ("one by one", "batches")
+    ]
+    return "; ".join(text), peers["holds"]
+
+
+BUDGETS: tuple[tuple[str, str, str, Callable[[dict[str, Any]], tuple[str, bool]]], ...] = (
+    ("decode and validate a 0x0507 frame", "≤ 250 ns", "decode", _decode),
+    ("frame in, durable, in Parquet, ack out; 10,000 connections", "≤ 20 µs", "ingest", _single),
+    ("the same, to a plain trio server that stores nothing", "≤ 1/3", "ingest", _to(TRIO, 1 / 3)),
+    ("the same, to a bare epoll loop that stores nothing", "≤ 2", "ingest", _to(FLOOR, 2.0)),
+    ("the same in bursts of 16", "≤ 2.5 µs", "ingest", _bursts),
+    ("own memory per idle stick", "≤ 1 KiB", "connections-18000-on-1", _memory),
+    ("ack latency at 10,000 frames/s, p99, up to 10,000 sticks", "≤ 100 ms", "ingest", _latency),
+    ("Parquet of real captures after compaction", "≤ 30 B per reading", "lake-encoding", _captures),
+    (
+        "daily roll-up of 10,000 inverters",
+        "≤ 1 s",
+        "lake-queries-10000-inverters-1-days",
+        _roll_up,
+    ),
+    ("CPU per durable reading of peers, to ours", "> 1", "peers", _peers),
+)
+
+
+def _budget(
+    found: dict[str, Any],
+    what: str,
+    budget: str,
+    file: str,
+    figure: Callable[[dict[str, Any]], tuple[str, bool]],
+) -> dict[str, Any]:
+    measured, holds = "not measured", None
+    if file in found:
+        try:
+            measured, holds = figure(found[file])
+        except KeyError:
+            # A contestant or the captures were not there.
+            measured, holds = "not measured here", None
+    return {"what": what, "budget": budget, "measured": measured, "holds": holds, "file": file}
+
+
+# --- the page ------------------------------------------------------------------------------
+
+
+def page(result: dict[str, Any]) -> str:
+    """Returns the summary as Markdown."""
+    found, machine = result["numbers"], result["machine"]
+    head = [
+        "# What was measured",
+        "",
+        f"`{result['command']}` at {result['at']}, commit {result['commit'][:12]}"
+        f"{' with changes' if 'with changes' in result['commit'] else ''}, "
+        f"{machine['cores']} cores of {machine['cpu']}, Linux {machine['kernel']}, "
+        f"Python {machine['python']}; {found['minutes']} minutes. Medians; ratios are taken within "
+        "a round. Client and server share the machine, so judge ratios more than figures.",
+        "",
+    ]
+    sections = (
+        _section("Budgets", _budgets(found["budgets"])),
+        _section("One frame on its way per connection, or a burst", _loops(found["closed_loop"])),
+        _section("Frames at intended times", _open(found)),
+        _section("Peers", _peers_table(found["peers"])),
+        _section("The same days in a store", _store_table(found["store"])),
+        _section("Where the time of a frame goes", _stages_table(found["stages"])),
+    )
+    return "\n".join([*head, *(line for section in sections for line in section)])
+
+
+def _section(title: str, lines: list[str]) -> list[str]:
+    return [f"## {title}", "", *(lines or ["Not measured."]), ""]
+
+
+def _table(titles: Iterable[str], rows: Iterable[Iterable[Any]]) -> list[str]:
+    titles = list(titles)
+    lines = [titles, ["---"] * len(titles), *rows]
+    return [f"| {' | '.join(str(cell) for cell in row)} |" for row in lines]
+
+
+def _budgets(rows: list[dict[str, Any]]) -> list[str]:
+    words = {True: "yes", False: "**no**", None: ""}
+    return _table(
+        ("what", "budget", "measured", "holds"),
+        ((row["what"], row["budget"], row["measured"], words[row["holds"]]) for row in rows),
+    )
+
+
+def _loops(cases: list[dict[str, Any]]) -> list[str]:
+    if not cases:
+        return []
+    rows = (
+        (
+            case["case"],
+            name,
+            f"{each['frames_per_s']:,.0f}",
+            f"{each['server_cpu_us_per_frame']:.1f}",
+            f"{case['our_cpu_per_frame_to'][name]:.2f}" if name != OURS else "",
+            f"{each['ack_p50_ms']:.1f}",
+            f"{each['ack_p99_ms']:.1f}",
+            f"{each['ack_p999_ms']:.1f}",
+        )
+        for case in cases
+        for name, each in case["contestants"].items()
+    )
+    return [
+        "Ours acknowledges what is on disk and ends with everything in Parquet; the others decode "
+        "and store nothing, and what they acknowledge is gone when they end.",
+        "",
+        *_table(
+            ("load", "server", "frames/s", "CPU µs", "ours to it", "p50 ms", "p99", "p99.9"), rows
+        ),
+    ]
+
+
+def _open(found: dict[str, Any]) -> list[str]:
+    cases = [*found["open_loop"], *found["many_connections"]]
+    if not cases:
+        return []
+    rows = (
+        (
+            f"{case['sticks']:,}" + (f" on {case['processes']}" if "processes" in case else ""),
+            f"{case['rate']:,}",
+            f"{case['server_cpu_us_per_frame']:.1f}",
+            f"{case['ack_p50_ms']:.1f}",
+            f"{case['ack_p99_ms']:.1f}",
+            f"{case['ack_p999_ms']:.1f}",
+        )
+        for case in cases
+    )
+    return [
+        "Ours alone, durable; latency counts from the intended time. A run lasts seconds, and its "
+        "batches and its end, which a real server has every few minutes, are in the CPU.",
+        "",
+        *_table(("connections", "frames/s", "CPU µs", "p50 ms", "p99", "p99.9"), rows),
+    ]
+
+
+def _peers_table(peers: dict[str, Any]) -> list[str]:
+    if not peers:
+        return []
+    lines = []
+    for discipline in ("one by one", "batches"):
+        found = peers[discipline]
+        rows = (
+            (
+                name,
+                f"{each['readings_per_s']:,.0f}",
+                _with_parts(each),
+                _times(found["cpu_of_peer_per_cpu_of_ours"].get(name)),
+                f"{each['confirmed_ms']['p50']:,.1f}",
+                f"{each['confirmed_ms']['p99']:,.1f}",
+                f"{each['bytes_per_reading']:,.0f}",
+            )
+            for name, each in found["medians"].items()
+        )
+        titles = (
+            *(f"{discipline}", "readings/s", "server CPU µs"),
+            *("it to ours", "p50 ms", "p99 ms", "bytes"),
+        )
+        lines += [*_table(titles, rows), ""]
+    for name, each in peers["contestants"].items():
+        lines.append(
+            f"- **{name}** {each.get('version', '')}: {each['durability']}. Batches: "
+            f"{each['batch']}. More: {each['does_more']}. Less: {each['does_less']}."
+        )
+    lines += [
+        f"- **{name}** was not measured: {why}" for name, why in peers["not_measured"].items()
+    ]
+    return lines
+
+
+def _with_parts(each: dict[str, Any]) -> str:
+    parts = each.get("server_cpu_us_of_parts", {})
+    whole = f"{each['server_cpu_us_per_reading']:,.1f}"
+    if len(parts) < 2:
+        return whole
+    return f"{whole} ({', '.join(f'{name} {us:,.1f}' for name, us in parts.items())})"
+
+
+def _times(ratio: dict[str, Any] | None) -> str:
+    return "" if ratio is None else f"{ratio['median']:,.1f}"
+
+
+def _store_table(store: dict[str, Any]) -> list[str]:
+    if not store:
+        return []
+    names = list(store["stores"])
+    rows = [
+        (
+            "bytes per reading",
+            *(f"{store['stores'][name]['bytes_per_reading']:.1f}" for name in names),
+        ),
+        *(
+            (f"{question}, ms", *(f"{asked['warm_ms'][name]:,.1f}" for name in names))
+            for question, asked in store["questions"].items()
+        ),
+    ]
+    return _table((f"{store['readings']:,} readings", *names), rows)
+
+
+def _stages_table(cases: list[dict[str, Any]]) -> list[str]:
+    if not cases:
+        return []
+    stages = sorted(cases[0]["share"], key=lambda stage: -cases[0]["share"][stage])
+    rows = (
+        (
+            stage,
+            *(f"{case['us_per_frame'][stage]:.2f} ({case['share'][stage]:.0%})" for case in cases),
+        )
+        for stage in stages
+    )
+    return _table(("µs per frame", *(case["case"] for case in cases)), rows)
