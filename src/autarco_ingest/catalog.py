@@ -1,9 +1,10 @@
 """How do people ask the data anything, always of whole commits?
 
-`rebuild` writes catalog.duckdb: a database without rows, only views that name the exact files of
-one moment, that is the table's data files and the tail. It replaces the one before by a rename,
-so whoever opens it sees either moment, no reading twice and none missing. `query` opens it fresh
-for each call and lets nothing be written.
+`rebuild` writes catalog.duckdb: a database without rows, only views. Those of the schema `files`
+name the exact files of one moment, that is the table's data files and the tail; all others are made
+of these and are always the same. It replaces the one before by a rename, so whoever opens it sees
+either moment, no reading twice and none missing. `query` opens it fresh for each call and lets
+nothing be written.
 
 The only module that imports duckdb. It never looks for files itself: which files belong together
 is known to whoever committed them (`lake.Lake.files`, `latest.Tail.current`).
@@ -11,6 +12,7 @@ is known to whoever committed them (`lake.Lake.files`, `latest.Tail.current`).
 
 from __future__ import annotations
 
+import functools
 import re
 import shutil
 import tempfile
@@ -24,7 +26,7 @@ import pyarrow as pa
 from autarco_ingest import durable, paths, schema, views
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pyarrow.fs import FileSystem
 
@@ -45,8 +47,11 @@ _READING_STATEMENTS = frozenset(
 
 VIEWS = ("readings", "sessions", "quarantine", "latest", *views.COLUMNS)
 
+_FILES = "files"
+"""Schema of the views that change with every moment."""
+
 _VIEW_DEFINITIONS = """
-SELECT view_name, sql FROM duckdb_views() WHERE database_name = 'catalog' AND NOT internal
+SELECT sql FROM duckdb_views() WHERE database_name = 'catalog' AND NOT internal
 """
 
 _FILE_NAME = re.compile(r"'((?:[^']|'')*\.parquet)'")
@@ -73,9 +78,9 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
     Those of the tables may be URLs.
     """
 
-    readings: Sequence[Path | str]
-    sessions: Sequence[Path | str]
-    quarantine: Sequence[Path | str]
+    readings: Sequence[Path | str] = ()
+    sessions: Sequence[Path | str] = ()
+    quarantine: Sequence[Path | str] = ()
     tail: Path | None = None
     latest: Path | None = None
 
@@ -96,10 +101,11 @@ def rebuild(
     draft = data.catalog_draft
     _remove_draft(draft)
     try:
+        draft.write_bytes(_skeleton(time_zone))
         with _connect(remote, draft) as connection:
             connection.begin()
-            for view in _views(moment, time_zone):
-                _create(connection, view)
+            for name, sql in _sources(moment):
+                connection.execute(f"CREATE OR REPLACE VIEW {_FILES}.{_name(name)} AS {sql}")
             connection.commit()
     except duckdb.Error as error:
         raise CatalogError(f"cannot build the catalog: {error}") from error
@@ -194,10 +200,10 @@ def files(data: paths.DataDirectory) -> frozenset[str]:
 
 def _named(connection: duckdb.DuckDBPyConnection, catalog: Path) -> list[str]:
     try:
-        definitions = dict(connection.execute(_VIEW_DEFINITIONS).fetchall())
+        definitions = connection.execute(_VIEW_DEFINITIONS).fetchall()
     except duckdb.Error as error:
         raise CatalogError(f"cannot read {catalog}: {error}") from error
-    names = {name for sql in definitions.values() for name in _FILE_NAME.findall(sql)}
+    names = {name for (sql,) in definitions for name in _FILE_NAME.findall(sql)}
     return [name.replace("''", "'") for name in sorted(names)]
 
 
@@ -210,25 +216,48 @@ def _connect(remote: FileSystem | None, file: Path | str = ":memory:") -> duckdb
     return connection
 
 
-def _views(moment: Moment, time_zone: str) -> list[views.View]:
-    latest = [moment.latest] if moment.latest is not None else []
+@functools.lru_cache(maxsize=4)
+def _skeleton(time_zone: str) -> bytes:
+    """Returns the bytes of a catalog of no files.
+
+    Its views and 150 comments are most of the work of a catalog, and the same in each.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "catalog.duckdb"
+        with _connect(None, file) as connection:
+            connection.begin()
+            connection.execute(f"CREATE SCHEMA {_FILES}")
+            for name, sql in _sources(Moment()):
+                connection.execute(f"CREATE VIEW {_FILES}.{_name(name)} AS {sql}")
+            for view in _views(time_zone):
+                _create(connection, view)
+            connection.commit()
+        return file.read_bytes()
+
+
+def _views(time_zone: str) -> list[views.View]:
     return [
-        _table_view(schema.READINGS, moment.readings, tail=moment.tail),
-        _table_view(schema.SESSIONS, moment.sessions),
-        _table_view(schema.QUARANTINE, moment.quarantine),
-        views.View(
-            name="latest",
-            comment="The newest reading of each inverter, seconds old.",
-            sql=_select(schema.READINGS, _parquet(latest, partitioned=False)),
-            columns=schema.READINGS.columns,
-        ),
+        *(_table_view(table.name, table.description, table) for table in schema.TABLES),
+        _table_view("latest", "The newest reading of each inverter, seconds old.", schema.READINGS),
         *views.derived(time_zone),
     ]
 
 
-def _table_view(
-    table: schema.Table, files: Sequence[Path | str], *, tail: Path | None = None
-) -> views.View:
+def _table_view(name: str, comment: str, table: schema.Table) -> views.View:
+    sql = _select(table, f"{_FILES}.{_name(name)}")
+    return views.View(name=name, comment=comment, sql=sql, columns=table.columns)
+
+
+def _sources(moment: Moment) -> Iterator[tuple[str, str]]:
+    """Yields the views that name the files of a moment."""
+    yield "readings", _union(schema.READINGS, moment.readings, tail=moment.tail)
+    yield "sessions", _union(schema.SESSIONS, moment.sessions)
+    yield "quarantine", _union(schema.QUARANTINE, moment.quarantine)
+    latest = [moment.latest] if moment.latest is not None else []
+    yield "latest", _select(schema.READINGS, _parquet(latest, partitioned=False))
+
+
+def _union(table: schema.Table, files: Sequence[Path | str], *, tail: Path | None = None) -> str:
     by_version: dict[int, list[Path | str]] = {}
     for file in files:
         by_version.setdefault(paths.schema_version(str(file)), []).append(file)
@@ -238,12 +267,7 @@ def _table_view(
     ]
     if tail is not None:
         parts.append(_select(table, _parquet([tail], partitioned=False)))
-    return views.View(
-        name=table.name,
-        comment=table.description,
-        sql=" UNION ALL ".join(parts) or _select(table, None),
-        columns=table.columns,
-    )
+    return " UNION ALL ".join(parts) or _select(table, None)
 
 
 def _select(table: schema.Table, source: str | None, version: int | None = None) -> str:

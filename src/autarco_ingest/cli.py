@@ -38,7 +38,7 @@ DAYS_MAX = 400
 
 _VIEWS = """
 SELECT view_name AS view, comment AS holds FROM duckdb_views()
-WHERE database_name = 'catalog' AND NOT internal ORDER BY view_name
+WHERE database_name = 'catalog' AND schema_name = 'main' AND NOT internal ORDER BY view_name
 """
 
 
