@@ -24,6 +24,7 @@ import msgspec
 import pyarrow as pa
 
 from autarco_ingest import durable, paths, schema, views
+from autarco_ingest.file_signature import signature
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -130,19 +131,15 @@ def query(data: paths.DataDirectory, sql: str, remote: FileSystem | None = None)
     # The file of latest readings keeps its name, and DuckDB opens a file more than once. When it is
     # replaced in between, what is read does not belong together.
     for attempt in range(1, ATTACH_ATTEMPTS + 1):
-        before = _inode(data.latest)
+        before = signature(data.latest)
         try:
             return _answer(data, sql, remote)
         except QueryError:
             raise
         except CatalogError:
-            if _inode(data.latest) == before or attempt == ATTACH_ATTEMPTS:
+            if signature(data.latest) == before or attempt == ATTACH_ATTEMPTS:
                 raise
     raise AssertionError("the last attempt returns or raises")
-
-
-def _inode(path: Path) -> int:
-    return path.stat().st_ino if path.exists() else 0
 
 
 def _answer(data: paths.DataDirectory, sql: str, remote: FileSystem | None) -> pa.Table:
@@ -319,14 +316,14 @@ def _attach(connection: duckdb.DuckDBPyConnection, catalog: Path) -> None:
     # DuckDB opens the file twice, for its header and for its blocks. When it is replaced in
     # between, the two do not belong together.
     for attempt in range(1, ATTACH_ATTEMPTS + 1):
-        before = catalog.stat().st_ino
+        before = signature(catalog)
         try:
             _attach_once(connection, catalog)
         except CatalogError:
-            if catalog.stat().st_ino == before or attempt == ATTACH_ATTEMPTS:
+            if signature(catalog) == before or attempt == ATTACH_ATTEMPTS:
                 raise
         else:
-            if catalog.stat().st_ino == before or attempt == ATTACH_ATTEMPTS:
+            if signature(catalog) == before or attempt == ATTACH_ATTEMPTS:
                 break
             connection.execute("DETACH catalog")
     connection.execute("USE catalog")

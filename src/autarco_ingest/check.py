@@ -31,6 +31,7 @@ from autarco_ingest import (
 )
 from autarco_ingest.check_reader import Reader, ReaderError, ReadFile, TableName
 from autarco_ingest.check_tables import TableReport
+from autarco_ingest.file_signature import signature
 from autarco_ingest.finding import Finding, attention
 from autarco_ingest.progress import Meter
 
@@ -207,7 +208,7 @@ def _catalog(data: paths.DataDirectory, store: TableStore) -> Iterator[Finding]:
     rebuilt = "nothing is lost, a server builds a new one when it starts and every few seconds"
     for attempt in range(1, CATALOG_ATTEMPTS + 1):
         try:
-            before = data.catalog.stat().st_ino if data.catalog.exists() else 0
+            before = signature(data.catalog)
             inspection = catalog.inspect(data, store.file_system)
         except catalog.NoCatalogError:
             yield attention(place, "missing", rebuilt)
@@ -219,7 +220,7 @@ def _catalog(data: paths.DataDirectory, store: TableStore) -> Iterator[Finding]:
         missing = [
             name for name in inspection.files if "://" not in name and not os.path.exists(name)
         ]
-        is_same = data.catalog.exists() and data.catalog.stat().st_ino == before
+        is_same = signature(data.catalog) == before
         if not (missing or inspection.faults) or is_same or attempt == CATALOG_ATTEMPTS:
             break
     for view, fault in inspection.faults.items():

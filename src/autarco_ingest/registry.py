@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from autarco_ingest import durable, paths
 
 if TYPE_CHECKING:
@@ -24,23 +22,6 @@ BYTES_MAX = 64 * 1024 * 1024
 
 class RegistryError(ValueError):
     """The file is no list of serial numbers; the message is one sentence."""
-
-
-class Signature(msgspec.Struct, frozen=True):
-    """Tells a file from the one that stood there before."""
-
-    inode: int
-    bytes: int
-    modified_ns: int
-
-
-def signature(path: Path) -> Signature | None:
-    """Looks at a file; None when there is none. Raises OSError."""
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return None
-    return Signature(status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 def load(path: Path) -> list[int]:

@@ -17,6 +17,7 @@ import msgspec
 import structlog
 
 from autarco_ingest import durable, forgotten, paths, registry
+from autarco_ingest.file_signature import Signature, signature
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 
-UNSEEN = registry.Signature(-1, -1, -1)
+UNSEEN = Signature(-1, -1, -1)
 """No file has it."""
 
 
@@ -58,12 +59,12 @@ class Reload:
         self._directory = directory
         self.forgotten = in_force
         # It may have changed since it was loaded: the first look reads it again.
-        self._forgotten_seen: registry.Signature | None = UNSEEN
+        self._forgotten_seen: Signature | None = UNSEEN
         self._registry = settings.registry.file or directory.registry
         self._tls = settings.tls_listener
         self._refused_file = directory.refused
         self._refused: list[tuple[int, int, int, int]] = []
-        self._registry_seen: registry.Signature | None = registry.signature(self._registry)
+        self._registry_seen: Signature | None = signature(self._registry)
         self._take_registry()
         if settings.registry.policy == "known" and self._registry_seen is None:
             log.warning("no registry yet, every logger is refused", file=str(self._registry))
@@ -79,7 +80,7 @@ class Reload:
 
     def _check_registry(self) -> None:
         try:
-            seen = registry.signature(self._registry)
+            seen = signature(self._registry)
         except OSError as error:
             # One that cannot even be looked at is not gone; when it can, it is read anew.
             self._registry_seen = UNSEEN
@@ -123,7 +124,7 @@ class Reload:
 
     def _check_forgotten(self) -> None:
         try:
-            seen = registry.signature(self._directory.forgotten)
+            seen = signature(self._directory.forgotten)
             if seen == self._forgotten_seen and "forgotten" not in self.problems:
                 return
             listed = forgotten.load(self._directory)
@@ -164,7 +165,7 @@ class Reload:
             self.problems.pop("tls", None)
             log.info("certificate taken over")
 
-    def _tls_signatures(self) -> tuple[registry.Signature | None, ...]:
+    def _tls_signatures(self) -> tuple[Signature | None, ...]:
         if self._tls is None:
             return ()
         return (_looked_at(self._tls.certificate), _looked_at(self._tls.key))
@@ -189,10 +190,10 @@ class Reload:
         return refused
 
 
-def _looked_at(path: Path) -> registry.Signature | None:
+def _looked_at(path: Path) -> Signature | None:
     """A file that cannot even be looked at counts as changed when that ends."""
     try:
-        return registry.signature(path)
+        return signature(path)
     except OSError:
         return None
 
