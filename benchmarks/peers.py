@@ -24,7 +24,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +36,7 @@ from autarco_ingest import paths
 from peer_nats import Nats
 from peer_postgres import Postgres
 from peer_questdb import QuestDB
-from processes import Server, fleet_binary, free_port, run_fleet
+from processes import Server, fleet_binary, free_port, run_fleet, settle
 from synthetic_fleet import arrival_order
 
 if TYPE_CHECKING:
@@ -52,7 +51,6 @@ CADENCE_S = 300
 WINDOW = 64
 """Frames per write: a stick's backlog of five hours. In bursts of 16 a frame costs a fifth more."""
 FLUSH_S = 2.0
-CATALOG_S = 0.3
 SUNRISE_H = 6
 
 OUR_NOTES = {
@@ -183,13 +181,7 @@ def _run_ours(
         report = run_fleet(*_fleet_options(server.port, discipline, options))
         readings = report["records_acknowledged"]
         confirmed_s = peer.tree_cpu_s(server.process.pid) - before_s
-        peer.wait_until(
-            "all readings are in Parquet",
-            lambda: server.rows_flushed("readings") == readings,
-            seconds=peer.SETTLE_S,
-        )
-        # After the table comes its catalog.
-        time.sleep(CATALOG_S)
+        settle([server], readings)
         cpu_s = peer.tree_cpu_s(server.process.pid) - before_s
         exit_code = server.stop()
     finally:

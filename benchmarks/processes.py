@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import json
 import os
 import re
@@ -128,6 +129,26 @@ class Server:
             self.process.wait(STOP_S)
         if self.process.stdout is not None:
             self.process.stdout.close()
+
+
+def settle(servers: list[Server], readings: int) -> None:
+    """Returns when so many readings are in the tables, and in catalogs made after that."""
+
+    def is_settled() -> bool:
+        flushes = [server.logged("flushed") for server in servers]
+        if sum(flush["readings"] for of_server in flushes for flush in of_server) < readings:
+            return False
+        return all(
+            (server.data / "catalog.duckdb").stat().st_mtime > _logged_at(of_server[-1])
+            for server, of_server in zip(servers, flushes, strict=True)
+            if of_server
+        )
+
+    wait_until("all readings are in the tables", is_settled, seconds=STOP_S)
+
+
+def _logged_at(line: dict[str, Any]) -> float:
+    return dt.datetime.fromisoformat(line["timestamp"]).timestamp()
 
 
 class Fleet:

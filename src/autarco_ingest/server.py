@@ -25,6 +25,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import fcntl
+import gc
 import os
 import signal
 import sys
@@ -161,6 +162,10 @@ async def _run(settings: Settings, ready: trio.Event) -> None:
 
             nursery.start_soon(stop_on_signal)
             host, port = await nursery.start(serve, settings)
+            # What there is now lives as long as the process. Looking through it again and again
+            # took the collector 3 % of the CPU at full load.
+            gc.collect()
+            gc.freeze()
             sys.stdout.write(f"listening on {host}:{port}\n")
             sys.stdout.flush()
             ready.set()

@@ -66,7 +66,7 @@ pub struct Rows {
     pub readings: Readings,
     pub sessions: Vec<SessionRow>,
     pub quarantine: Vec<QuarantineRow>,
-    latest: HashMap<Text<16>, ReadingRow>,
+    latest: HashMap<Text<16>, ReadingRow, ahash::RandomState>,
 }
 
 impl Rows {
@@ -83,15 +83,16 @@ impl Rows {
     }
 
     fn note_latest(&mut self, row: ReadingRow) {
-        let newest = self
-            .latest
-            .get(&row.reading.inverter_sn)
-            .is_none_or(|known| {
-                (known.reading.ts_us, known.reading.received_at_us)
-                    <= (row.reading.ts_us, row.reading.received_at_us)
-            });
-        if newest {
-            self.latest.insert(row.reading.inverter_sn, row);
+        match self.latest.get_mut(&row.reading.inverter_sn) {
+            None => {
+                self.latest.insert(row.reading.inverter_sn, row);
+            }
+            Some(known) => {
+                let at = |row: &ReadingRow| (row.reading.ts_us, row.reading.received_at_us);
+                if at(known) <= at(&row) {
+                    *known = row;
+                }
+            }
         }
     }
 

@@ -72,7 +72,7 @@ pub(crate) enum Refusal {
 #[derive(Debug)]
 pub(crate) struct Addresses {
     hasher: RandomState,
-    known: HashMap<AddressKey, Address>,
+    known: HashMap<AddressKey, Address, ahash::RandomState>,
     pub(crate) connections_max: u32,
     pub(crate) connects_per_minute: u32,
     pub(crate) frames_per_minute: u32,
@@ -86,7 +86,7 @@ impl Addresses {
     ) -> Self {
         Self {
             hasher: RandomState::new(),
-            known: HashMap::new(),
+            known: HashMap::default(),
             connections_max,
             connects_per_minute,
             frames_per_minute,
@@ -166,7 +166,7 @@ struct Logger {
 /// neither use up its rate nor push its connections out.
 #[derive(Debug)]
 pub(crate) struct Loggers {
-    known: HashMap<LoggerKey, Logger>,
+    known: HashMap<LoggerKey, Logger, ahash::RandomState>,
     pub(crate) connections_max: usize,
     pub(crate) frames_per_minute: u32,
 }
@@ -174,7 +174,7 @@ pub(crate) struct Loggers {
 impl Loggers {
     pub(crate) fn new(connections_max: usize, frames_per_minute: u32) -> Self {
         Self {
-            known: HashMap::new(),
+            known: HashMap::default(),
             connections_max: connections_max.max(1),
             frames_per_minute,
         }
