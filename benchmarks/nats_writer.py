@@ -36,7 +36,8 @@ async def main(url: str, stream: str, directory: Path) -> None:
 
     connection = await nats.connect(url)
     # One acknowledgement for all messages up to one.
-    consumer = await connection.jetstream().pull_subscribe(
+    jetstream = connection.jetstream()
+    consumer = await jetstream.pull_subscribe(
         f"{stream}.>",
         durable="writer",
         stream=stream,
@@ -59,6 +60,8 @@ async def main(url: str, stream: str, directory: Path) -> None:
         if rows >= ROWS_PER_FILE or (rows and not messages):
             _write(pa.concat_tables(tables), directory / f"{files:06}.parquet")
             await last.ack_sync()
+            # What is in a file leaves the stream, up to the message before this one.
+            await jetstream.purge_stream(stream, seq=last.metadata.sequence.stream + 1)
             tables, files = [], files + 1
 
 

@@ -71,7 +71,11 @@ class Nats(peer.Peer):
 
     def prepare(self, rows: pa.Table) -> None:
         """Packs each reading, and batches of them."""
-        columns = [column.to_pylist() for column in rows.columns]
+        # MessagePack has times only as text; the writer knows that these are microseconds.
+        columns = [
+            (column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column).to_pylist()
+            for column in rows.columns
+        ]
         encode = msgspec.msgpack.Encoder().encode
         self._names = rows.column_names
         self._rows = [encode(row) for row in zip(*columns, strict=True)]
@@ -85,15 +89,12 @@ class Nats(peer.Peer):
         self._files.mkdir(exist_ok=True)
         for file in self._files.iterdir():
             file.unlink()
-        assert self.process is not None
         url = f"nats://127.0.0.1:{self._port}"
         self._writer = subprocess.Popen(
             [sys.executable, str(WRITER), url, STREAM, str(self._files)],
             stdout=subprocess.PIPE,
             env=os.environ | {"COLUMNS_OF_MESSAGES": ",".join(self._names)},
             text=True,
-            # One signal pauses both.
-            process_group=os.getpgid(self.process.pid),
         )
         assert self._writer.stdout is not None
         if self._writer.stdout.readline() != "ready\n":
@@ -139,6 +140,11 @@ class Nats(peer.Peer):
         self._end_writer()
         super().stop()
 
+    def _signal(self, number: int) -> None:
+        super()._signal(number)
+        if self._writer is not None:
+            self._writer.send_signal(number)
+
     def _end_writer(self) -> None:
         if self._writer is not None:
             self._writer.kill()
@@ -158,17 +164,13 @@ class Nats(peer.Peer):
         return version
 
     async def _empty(self) -> None:
-        from nats.js.api import RetentionPolicy  # type: ignore[import-not-found]
         from nats.js.errors import NotFoundError  # type: ignore[import-not-found]
 
         connection = await self._connect()
         jetstream = connection.jetstream()
         with contextlib.suppress(NotFoundError):
             await jetstream.delete_stream(STREAM)
-        # What is in a file leaves the stream.
-        await jetstream.add_stream(
-            name=STREAM, subjects=[f"{STREAM}.>"], retention=RetentionPolicy.WORK_QUEUE
-        )
+        await jetstream.add_stream(name=STREAM, subjects=[f"{STREAM}.>"])
         await connection.close()
 
     async def _messages(self) -> int:

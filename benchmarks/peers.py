@@ -322,7 +322,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0, help="one by one, per contestant")
-    parser.add_argument("--readings", type=int, default=500_000, help="in batches")
+    parser.add_argument("--readings", type=int, default=1_000_000, help="in batches")
     parser.add_argument("--quick", action="store_true", help="one short round, to see it work")
     parser.add_argument("--directory", type=Path, help="where the data goes meanwhile")
     options = parser.parse_args()
