@@ -83,11 +83,9 @@ def _latency(ingest: dict[str, Any]) -> tuple[str, bool]:
 
 
 def _captures(encoding: dict[str, Any]) -> tuple[str, bool]:
-    found = encoding["captured_bytes_per_reading"]
-    if not found:
-        raise KeyError("captures")
-    per = min(value for value in found.values() if isinstance(value, int | float))
-    return f"{per:.1f} B", per <= 30
+    captured = encoding["captured_bytes_per_reading"]
+    per = captured["session"]["**chosen**"]
+    return f"{per:.1f} B, one day of {captured['readings']['session']} readings", per <= 30
 
 
 def _roll_up(queries: dict[str, Any]) -> tuple[str, bool]:
