@@ -40,7 +40,7 @@ def main() -> int:
     failed = {}
     took_s = {}
     for script, *arguments in SET:
-        if options.only and script.removesuffix(".py") not in options.only:
+        if options.only is not None and script.removesuffix(".py") not in options.only:
             continue
         _say(f"\n==> {script} {' '.join(arguments)}")
         began = time.monotonic()
@@ -77,7 +77,12 @@ def _options() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     names = [script.removesuffix(".py") for script, *_ in SET]
-    parser.add_argument("--only", nargs="+", choices=names, help="the others keep their results")
+    parser.add_argument(
+        "--only",
+        nargs="*",
+        choices=names,
+        help="the others keep their results; none: the page only",
+    )
     return parser.parse_args()
 
 

@@ -7,8 +7,8 @@ Parquet files before the clock stops.
 All take the same load from the same fleet, in rounds in which each has its turn, in alternating
 order; ratios are taken within a round. The server with all its threads runs on the first core, the
 fleet on the second. CPU is user and system time of the server from the first record until all of
-them are in the table and the catalog of that moment is there; connecting is not counted for anybody.
-A run in which the table does not have as many rows as records were acknowledged is an error.
+them are in the table and its catalog is there; connecting is not counted for anybody. A run in
+which the table does not have as many rows as records were acknowledged is an error.
 Ours runs longer than the others: what a batch costs, however small, is spread over more frames in
 real life, where it has minutes; theirs has no such cost.
 

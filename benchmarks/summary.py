@@ -83,11 +83,9 @@ def _latency(ingest: dict[str, Any]) -> tuple[str, bool]:
 
 
 def _captures(encoding: dict[str, Any]) -> tuple[str, bool]:
-    found = encoding["captured_bytes_per_reading"]
-    if not found:
-        raise KeyError("captures")
-    per = min(value for value in found.values() if isinstance(value, int | float))
-    return f"{per:.1f} B", per <= 30
+    captured = encoding["captured_bytes_per_reading"]
+    per = captured["session"]["**chosen**"]
+    return f"{per:.1f} B, one day of {captured['readings']['session']} readings", per <= 30
 
 
 def _roll_up(queries: dict[str, Any]) -> tuple[str, bool]:
@@ -160,7 +158,7 @@ def page(result: dict[str, Any]) -> str:
         "",
     ]
     sections = (
-        _section("Budgets", _budgets(found["budgets"])),
+        _section("Budgets", budgets_table(found["budgets"])),
         _section("One frame on its way per connection, or a burst", _loops(found["closed_loop"])),
         _section("Frames at intended times", _open(found)),
         _section("Peers", _peers_table(found["peers"])),
@@ -180,7 +178,8 @@ def _table(titles: Iterable[str], rows: Iterable[Iterable[Any]]) -> list[str]:
     return [f"| {' | '.join(str(cell) for cell in row)} |" for row in lines]
 
 
-def _budgets(rows: list[dict[str, Any]]) -> list[str]:
+def budgets_table(rows: list[dict[str, Any]]) -> list[str]:
+    """Returns the lines of the table that the README shows too."""
     words = {True: "yes", False: "**no**", None: ""}
     return _table(
         ("what", "budget", "measured", "holds"),
