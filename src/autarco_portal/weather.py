@@ -102,9 +102,7 @@ def conform(rows: pl.DataFrame) -> pl.DataFrame:
     missing = [
         pl.lit(None, dtype).alias(name) for name, dtype in SCHEMA.items() if name not in rows
     ]
-    return (
-        rows.with_columns(missing).select(SCHEMA.names()).cast(dict(SCHEMA)).sort("station", "ts")
-    )
+    return rows.with_columns(missing).select(SCHEMA.names()).cast(SCHEMA).sort("station", "ts")
 
 
 def distance_km(latitude: float, longitude: float, station: Station) -> float:

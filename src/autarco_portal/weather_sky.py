@@ -62,7 +62,7 @@ class Sky(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_lit(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Where there is light, or may be."""
-        return (self.ghi != 0) | (self.dni != 0) | (self.dhi != 0)
+        return np.asarray((self.ghi != 0) | (self.dni != 0) | (self.dhi != 0))
 
     def take(self, places: np.ndarray[Any, np.dtype[np.int64]]) -> Sky:
         """Returns the sky of some of the intervals."""
