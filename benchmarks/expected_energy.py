@@ -100,6 +100,7 @@ def _kernel(seen: Sky, sites: list[Site], threads: int) -> float:
     """Returns site-years per second; all that depends on sites is in the time."""
     _, period = performance_kernel.local_days(seen, "Europe/Amsterdam")
     shared = performance_kernel.share(seen)
+    performance_expected._sky_view.cache_clear()
     started = time.perf_counter()
     fleet = performance_kernel.roofs(sites)
     energy = performance_kernel.energy_kwh(shared, fleet, period, threads=threads)

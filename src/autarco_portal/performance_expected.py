@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
+import polars as pl
 import pvlib  # type: ignore[import-untyped]
 
 from autarco_portal.site import HOURS, MONTHS
@@ -264,12 +265,25 @@ def _sky_view(
 ) -> float:
     if not horizon:
         return 1.0
-    # The middle of cells of 3 by 1 degrees; the sum is within 0.1 % of the integral.
-    azimuth, elevation = np.meshgrid(np.arange(1.5, 360, 3), np.arange(0.5, 90))
-    facing = pvlib.irradiance.aoi_projection(surface_tilt, surface_azimuth, 90 - elevation, azimuth)
-    weight = np.maximum(facing, 0) * np.cos(np.radians(elevation))
-    seen = weight[elevation > horizon_elevation(horizon, azimuth)].sum()
-    return float(seen / weight.sum())
+    azimuth, elevation, directions, area = _dome()
+    tilt, facing = math.radians(surface_tilt), math.radians(surface_azimuth)
+    east, north = math.sin(tilt) * math.sin(facing), math.sin(tilt) * math.cos(facing)
+    weight = np.maximum(directions @ (east, north, math.cos(tilt)), 0) * area
+    is_open = elevation[:, None] > horizon_elevation(horizon, azimuth)
+    return float(weight[is_open].sum() / weight.sum())
+
+
+@functools.cache
+def _dome() -> tuple[Floats, Floats, Floats, Floats]:
+    """The sky in cells of 3 degrees of azimuth by 1 of elevation: middles, directions, areas.
+
+    Sums over it are within 0.5 % of the integral.
+    """
+    azimuth, elevation = np.arange(1.5, 360, 3), np.arange(0.5, 90)
+    a, e = np.radians(azimuth), np.radians(elevation)[:, None]
+    up = np.sin(e) * np.ones_like(a)
+    directions = np.stack([np.cos(e) * np.sin(a), np.cos(e) * np.cos(a), up], axis=-1)
+    return azimuth, elevation, directions, np.cos(e) * np.ones_like(a)
 
 
 class Climate(msgspec.Struct, frozen=True, kw_only=True):
@@ -328,4 +342,38 @@ def climate(
         years=tuple(sorted(energy_kwh_by_year)),
         weather=weather,
         model_version=model.version,
+    )
+
+
+def whole_years(daily: pl.DataFrame) -> pl.DataFrame:
+    """Returns (site_id, year, energy_kwh) of the years of which every day is known.
+
+    `daily` has (site_id, date, energy_kwh), as `performance_kernel.daily` gives it.
+    """
+    year = pl.col("date").dt.year()
+    leap = pl.col("date").dt.is_leap_year().first()
+    return (
+        daily.drop_nulls("energy_kwh")
+        .group_by("site_id", year.alias("year"))
+        .agg(pl.col("energy_kwh").sum(), pl.len().alias("days"), leap.alias("leap"))
+        .filter(pl.col("days") == pl.when("leap").then(366).otherwise(365))
+        .select("site_id", "year", "energy_kwh")
+        .sort("site_id", "year")
+    )
+
+
+def climate_by_day(daily: pl.DataFrame) -> pl.DataFrame:
+    """Returns (site_id, month, day, energy_kwh, years): what each day of a year gives on average.
+
+    Over the years in which that day is known; 29 February over leap years.
+    """
+    return (
+        daily.drop_nulls("energy_kwh")
+        .group_by(
+            "site_id",
+            pl.col("date").dt.month().alias("month"),
+            pl.col("date").dt.day().alias("day"),
+        )
+        .agg(pl.col("energy_kwh").mean(), pl.len().alias("years"))
+        .sort("site_id", "month", "day")
     )

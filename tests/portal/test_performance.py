@@ -182,6 +182,40 @@ def test_a_climate_of_one_year_or_of_gaps_is_refused(years: dict[int, float]) ->
         climate(years, weather=SOURCE)
 
 
+def days_of(site_id: str, first: date, last: date, kwh: float) -> pl.DataFrame:
+    return pl.DataFrame({"date": pl.date_range(first, last, eager=True)}).with_columns(
+        site_id=pl.lit(site_id), energy_kwh=pl.lit(kwh)
+    )
+
+
+def test_only_whole_years_make_a_climate() -> None:
+    daily = pl.concat(
+        [
+            days_of("a", date(2023, 1, 1), date(2023, 12, 31), 1.0),
+            days_of("a", date(2024, 1, 1), date(2024, 12, 30), 2.0),
+            days_of("b", date(2024, 1, 1), date(2024, 12, 31), 3.0),
+        ]
+    )
+    known = performance_expected.whole_years(daily).rows()
+    assert known == [("a", 2023, 365), ("b", 2024, 3 * 366)]
+    gap = pl.when(pl.col("date") == date(2023, 6, 1)).then(None).otherwise(pl.col("energy_kwh"))
+    rest = performance_expected.whole_years(daily.with_columns(energy_kwh=gap))
+    assert rest["site_id"].to_list() == ["b"]
+
+
+def test_a_day_of_the_climate_is_the_mean_over_the_years_that_know_it() -> None:
+    daily = pl.concat(
+        [
+            days_of("a", date(2023, 1, 1), date(2023, 12, 31), 1.0),
+            days_of("a", date(2024, 1, 1), date(2024, 12, 31), 2.0),
+        ]
+    )
+    rows = performance_expected.climate_by_day(daily)
+    assert rows.height == 366
+    assert rows.row(0) == ("a", 1, 1, 1.5, 2)
+    assert rows.row(59) == ("a", 2, 29, 2.0, 1)
+
+
 def test_dutch_years_lie_as_far_apart_as_known() -> None:
     """Reference 3.2: a station's yield of 35 degrees south, 2011 to 2024, varies 4.4 to 6.5 %."""
     found = _climate_of_de_bilt()
@@ -193,16 +227,10 @@ def test_dutch_years_lie_as_far_apart_as_known() -> None:
 def _climate_of_de_bilt() -> performance_expected.Climate:
     place = weighted(52.1, 5.18, [("knmi:260", 1.0)], knmi_rows(260))
     seen = sky(place)
-    day, period = performance_kernel.local_days(seen, "UTC")
     one = site(commissioned_on=date(2024, 1, 1))
-    energy = performance_kernel.energy_kwh(
-        performance_kernel.share(seen, NEW), performance_kernel.roofs([one], NEW), period, NEW
-    )
-    years = pl.DataFrame({"year": day.dt.year(), "kwh": energy[0].astype(float)})
-    sums = years.group_by("year").agg(pl.col("kwh").sum(), pl.len())
-    whole = {
-        year: kwh for year, kwh, days in sums.iter_rows() if days >= 365
-    }  # the last file ends in May
+    days = performance_kernel.daily(seen, [one], NEW, time_zone="UTC")
+    years = performance_expected.whole_years(days)
+    whole = dict(years.select("year", "energy_kwh").iter_rows())
     return climate(whole, weather=place.source)
 
 
@@ -257,9 +285,9 @@ def test_at_schiphol_a_sun_one_hour_early_costs_what_the_reference_found() -> No
     rows = knmi_rows(240, decades=("2011-2020",)).filter(pl.col("ts").dt.year() == 2015)
     place = weighted(52.318, 4.79, [("knmi:240", 1.0)], rows)
     fixed = msgspec.structs.replace(place, rows=with_beam(sky(place), place.rows))
-    assert label_errors(fixed, -3_600) == pytest.approx([13.1, -11.1, -1.3], abs=3)
+    assert label_errors(fixed, -3_600) == pytest.approx([13.1, -11.1, -1.3], abs=1.5)
     half = label_errors(fixed, -1_800)
-    assert half == pytest.approx([6.0, -5.4, -0.2], abs=1.5)
+    assert half == pytest.approx([6.0, -5.4, -0.2], abs=0.75)
 
 
 def test_a_sun_one_hour_early_favours_the_east_and_starves_the_west() -> None:
@@ -318,9 +346,9 @@ def test_irradiance_on_the_roof_is_that_of_pvwatts(transposition: Any, ratio: fl
     model = msgspec.structs.replace(NEW, transposition=transposition)
     ours = expected(pvwatts_sky(hours), DENVER, model).poa_global
     theirs = hours["Plane of Array Irradiance (W/m^2)"].to_numpy()
-    assert ours.sum() / theirs.sum() == pytest.approx(ratio, abs=0.0010)
+    assert ours.sum() / theirs.sum() == pytest.approx(ratio, abs=0.0002)
     if transposition == "perez":
-        assert np.sqrt(np.mean((ours - theirs) ** 2)) < 2.5
+        assert np.sqrt(np.mean((ours - theirs) ** 2)) < 1.6
 
 
 @pytest.mark.parametrize(
@@ -342,6 +370,13 @@ def test_the_inverter_is_pvwatts_to_the_watt(mount: str, annual_kwh: float, rati
     final = performance.final_yield(float(ac.sum(dtype=float)) / 1_000, 4_000)
     assert reference.hours == pytest.approx(1_930.9, abs=0.05)
     assert performance.performance_ratio(final, reference).value == pytest.approx(ratio, abs=5e-5)
+
+
+def test_from_sky_to_meter_we_are_near_pvwatts() -> None:
+    """Reference 1.3 allows 6 % for AC; without PVWatts' own glass and mount 0.6 % are found."""
+    model = msgspec.structs.replace(NEW, transposition="perez")
+    found = expected(pvwatts_sky(pvwatts("roofmount")), DENVER, model)
+    assert found.energy_kwh.sum() == pytest.approx(5_938.05, rel=0.015)
 
 
 # SAM
@@ -366,7 +401,7 @@ def test_orientations_stand_to_each_other_as_in_sam() -> None:
         performance_kernel.share(seen, model), performance_kernel.roofs(fleet, model), once, model
     )[:, 0]
     theirs = np.array([row["annual_kwh"] for row in table])
-    assert ours / ours[0] == pytest.approx(theirs / theirs[0], rel=0.04)
+    assert ours / ours[0] == pytest.approx(theirs / theirs[0], rel=0.025)
 
 
 # A real Dutch roof
@@ -493,7 +528,7 @@ def random_site(source: random.Random, number: int) -> Site:
 @pytest.mark.parametrize("transposition", ["haydavies", "perez"])
 @pytest.mark.parametrize("cell_temperature", ["faiman", "sapm"])
 def test_the_kernel_is_the_model_step_by_step(transposition: Any, cell_temperature: Any) -> None:
-    """Within 0.5 % by the year is asked; within 0.01 %, and 0.1 % of pac0 by the hour, is found."""
+    """Within 0.5 % by the year is asked; within 0.001 %, and so by the hour of pac0, is found."""
     source = random.Random(7)
     fleet = [random_site(source, n) for n in range(40)]
     model = ExpectedModel(transposition=transposition, cell_temperature=cell_temperature)
@@ -503,8 +538,8 @@ def test_the_kernel_is_the_model_step_by_step(transposition: Any, cell_temperatu
     )
     for row, one in zip(ours, fleet, strict=True):
         reference = expected(seen, one, model).ac_power
-        assert row.sum(dtype=float) == pytest.approx(reference.sum(), rel=1e-4)
-        assert np.abs(row - reference).max() < 1e-3 * one.pac0
+        assert row.sum(dtype=float) == pytest.approx(reference.sum(), rel=1e-5)
+        assert np.abs(row - reference).max() < 1e-5 * one.pac0
 
 
 def test_unknown_weather_is_an_unknown_day_and_not_a_dark_one() -> None:
