@@ -138,7 +138,12 @@ def judge_gaps(day: InverterDay, rules: AvailabilityRules | None = None) -> list
         before, after = known[known < first], known[known >= end]
         rise = np.nan
         if before.size and after.size:
-            rise = float(day.energy_total_wh[after[0]] - day.energy_total_wh[before[-1]])
+            last, next_one = before[-1], after[0]
+            rise = float(day.energy_total_wh[next_one] - day.energy_total_wh[last])
+            if rise > 0:
+                # A counter stands for the end of its step, so the rise covers readings too.
+                read = day.ac_power[last + 1 : next_one + 1]
+                rise = max(0.0, rise - float(np.nansum(read)) * day.step_hours)
         found.append(_judged(day, first, end, rise, rules))
     return found
 
@@ -186,8 +191,6 @@ def is_off(day: InverterDay, rules: AvailabilityRules | None = None) -> Bools:
 
 def _judged(day: InverterDay, first: int, end: int, rise: float, rules: AvailabilityRules) -> Gap:
     span = slice(first, end)
-    # The counter's rise covers the steps between the two readings, which is the gap and up to one
-    # step more; that error is in the noise of what neighbours can tell.
     expected = float(np.nansum(day.ac_power_expected[span])) * day.step_hours
     kind = kind_of_gap(
         rise,

@@ -138,7 +138,8 @@ def from_readings(
     readings in a step the last is taken.
     """
     steps = len(sun_elevation)
-    number = (pl.col("ts") - begins) // step
+    since_us = (pl.col("ts") - begins).dt.total_microseconds()
+    number = since_us // (step // timedelta(microseconds=1))
     rows = (
         readings.filter(pl.col("inverter_sn") == inverter_sn)
         .filter(~pl.col("repeat").fill_null(value=False))
