@@ -266,7 +266,24 @@ def _fold_one(
                 days=(),
             )
             mine.append(_derived(opened, (verdict,), rules))
-    return mine
+    return _one_at_a_time(mine, rules)
+
+
+def _one_at_a_time(mine: list[Incident], rules: IncidentRules) -> list[Incident]:
+    """An incident that late data opened again swallows those that came after it."""
+    kept: list[Incident] = []
+    for incident in sorted(mine, key=lambda incident: incident.days[0].day):
+        if kept and kept[-1].is_open:
+            earlier = kept[-1]
+            stamps = {
+                name: getattr(earlier, name) or getattr(incident, name)
+                for name in ("installer_notified_at", "owner_notified_at", "acknowledged_at")
+            }
+            joined = msgspec.structs.replace(earlier, **stamps)
+            kept[-1] = _derived(joined, earlier.days + incident.days, rules)
+        else:
+            kept.append(incident)
+    return kept
 
 
 def _owner(mine: list[Incident], verdict: Verdict) -> int | None:
