@@ -270,7 +270,7 @@ def _fold_one(
 
 
 def _one_at_a_time(mine: list[Incident], rules: IncidentRules) -> list[Incident]:
-    """An incident that late data opened again swallows those that came after it."""
+    """An incident that late data opened, or opened again, swallows those that came after it."""
     kept: list[Incident] = []
     for incident in sorted(mine, key=lambda incident: incident.days[0].day):
         if kept and kept[-1].is_open:
@@ -279,7 +279,8 @@ def _one_at_a_time(mine: list[Incident], rules: IncidentRules) -> list[Incident]
                 name: getattr(earlier, name) or getattr(incident, name)
                 for name in ("installer_notified_at", "owner_notified_at", "acknowledged_at")
             }
-            joined = msgspec.structs.replace(earlier, **stamps)
+            detected_at = min(earlier.detected_at, incident.detected_at)
+            joined = msgspec.structs.replace(earlier, detected_at=detected_at, **stamps)
             kept[-1] = _derived(joined, earlier.days + incident.days, rules)
         else:
             kept.append(incident)
@@ -287,12 +288,10 @@ def _one_at_a_time(mine: list[Incident], rules: IncidentRules) -> list[Incident]
 
 
 def _owner(mine: list[Incident], verdict: Verdict) -> int | None:
-    """Whose day is it? Of the incident that spoke of it, or of the open one if it is later."""
+    """Whose day is it? Of the incident that lasted over it, or that is still open."""
     for number, incident in enumerate(mine):
-        days = incident.days
-        if any(said.day == verdict.day for said in days):
-            return number
-        if incident.is_open and verdict.day > days[0].day:
+        first, last = incident.days[0].day, incident.days[-1].day
+        if first <= verdict.day and (incident.is_open or verdict.day <= last):
             return number
     return None
 
