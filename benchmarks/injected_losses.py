@@ -169,9 +169,9 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         season = None
         if self.seasonal:
             usable = detection.usable_days(compared, fleet.coverage, self.rules)
-            days = len(energy) - first
-            drift = detection.season_drift(compared.log_residual, usable, days, self.rules)
-            season = np.vstack((np.zeros((first, energy.shape[1])), drift))
+            season = detection.season_median(
+                compared.log_residual, usable, len(energy) - first, self.rules
+            )
         return detection.underperformance(
             compared, fleet.coverage, self.near, rules=self.rules, first=first, season=season
         )
@@ -343,8 +343,9 @@ def _nearness(latitude: Floats, longitude: Floats) -> Floats:
     places = np.array(list(STATIONS.values()))
     north = (places[:, :1] - latitude) * 111.2
     east = (places[:, 1:] - longitude) * 111.2 * np.cos(np.radians(52))
-    weight = 1 / (north**2 + east**2 + 1)
-    return weight / weight.sum(axis=0)
+    weight: Floats = 1 / (north**2 + east**2 + 1)
+    weight /= weight.sum(axis=0)
+    return weight
 
 
 def _sun(at: np.ndarray, latitude: float, longitude: float) -> tuple[Floats, Floats]:
@@ -403,7 +404,9 @@ def _plane(
     facing = np.cos(np.radians(sun_azimuth[:, None] - azimuth))
     incidence = np.sin(up) * np.cos(slope) + np.cos(up) * np.sin(slope) * facing
     sky, ground = (1 + np.cos(slope)) / 2, (1 - np.cos(slope)) / 2
-    return np.where(sees, beam, 0) * np.maximum(incidence, 0) + diffuse * sky + 0.2 * ghi * ground
+    direct = np.where(sees, beam, 0) * np.maximum(incidence, 0)
+    plane: Floats = direct + diffuse * sky + 0.2 * ghi * ground
+    return plane
 
 
 def _horizons(sites: int, mean_deg: float, random: np.random.Generator) -> Floats:

@@ -38,6 +38,8 @@ MODEL_VERSION = "detection-1"
 # The median absolute deviation of a normal distribution times this is its standard deviation.
 MAD_TO_SIGMA = 1.4826
 
+YEAR_DAYS = 365
+
 
 class DetectionRules(msgspec.Struct, frozen=True, kw_only=True):
     """The numbers of rules 3 and 4; defaults are the reference's (2.2) unless said otherwise."""
@@ -81,8 +83,8 @@ class DetectionRules(msgspec.Struct, frozen=True, kw_only=True):
     snow_temp: float = 1.0
     """°C."""
 
-    season_days: int = 10
-    """Half the width of last year's window. Our choice."""
+    season_days: int = 21
+    """Half the width of last year's window: as long as the baseline's. Our choice."""
 
 
 class DetectorState(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -154,8 +156,9 @@ def underperformance(
     """Runs rule 4 over the days from `first` on; earlier ones serve the baseline only.
 
     `coverage` (days x sites) is the share of the day's samples that came. `state` is that after the
-    day before `first`, from an earlier run; without it sites start afresh. `season` (days x sites)
-    is added to the baseline: `season_drift` of a year ago. `held` (per site) are sites with an open
+    day before `first`, from an earlier run; without it sites start afresh. `season` (evaluated
+    days x sites) is the `season_median` of a year ago; where there is one, the baseline is the mean
+    of both. `held` (per site) are sites with an open
     incident: their baseline stays what it was, or a fault would become what is usual. Give at least
     `baseline_oldest_days` before `first`, or the first days have no baseline.
 
@@ -169,7 +172,8 @@ def underperformance(
     residual = np.where(usable, comparison.log_residual, np.nan)
     trailing, spread = _trailing(residual, first, rules)
     if season is not None:
-        trailing = trailing + np.nan_to_num(season[first:])
+        known = np.isfinite(season)
+        trailing = np.where(known, (trailing + season) / 2, trailing)
     floor = _sigma_floor(comparison, rules)
 
     cusum, loss = was.cusum.copy(), was.loss.copy()
@@ -268,7 +272,8 @@ def zero_days(
     alike = np.array(
         [_low_peers(day, energy, peers) for day, energy in zip(low, energy_kwh, strict=True)]
     )
-    return low & bright & ~snowy & ~(alike > rules.zero_peers_share)
+    zero: Bools = low & bright & ~snowy & ~(alike > rules.zero_peers_share)
+    return zero
 
 
 def underperformance_verdicts(
@@ -294,7 +299,7 @@ def underperformance_verdicts(
     missed = np.fmax(np.nan_to_num(usual - energy_kwh[-len(days) :]), 0.0)
     faulty = detection.usable & (detection.deviation < -DetectionRules().recovered_within)
     found = []
-    for site in np.flatnonzero(open_sites | detection.alarm.any(axis=0)):
+    for site in np.flatnonzero(open_sites | detection.alarm.any(axis=0)).tolist():
         speaks = bool(open_sites[site])
         for row, day in enumerate(days):
             alarm = bool(detection.alarm[row, site])
@@ -369,7 +374,7 @@ def zero_day_verdicts(
                 "expected_kwh": _number(expected_kwh[row, site]),
             },
         )
-        for site in np.flatnonzero(open_sites | zero.any(axis=0))
+        for site in np.flatnonzero(open_sites | zero.any(axis=0)).tolist()
         for row, day in enumerate(days)
     ]
 
@@ -379,44 +384,30 @@ def usable_days(
 ) -> Bools:
     """Tells which days (days x sites) say something about a site: bright, and with data."""
     rules = rules or DetectionRules()
-    return (
-        np.isfinite(comparison.log_residual)
-        & (comparison.peer_yield > rules.usable_yield)
-        & (coverage > rules.usable_coverage)
-    )
+    bright = comparison.peer_yield > rules.usable_yield
+    usable: Bools = np.isfinite(comparison.log_residual) & bright
+    return usable & (coverage > rules.usable_coverage)
 
 
-def season_drift(
+def season_median(
     log_residual: Floats, usable: Bools, days: int, rules: DetectionRules | None = None
 ) -> Floats:
-    """Returns how far last year's baseline was from its season, for the last `days` days.
+    """Returns the median of last year's same season, for the last `days` days (days x sites).
 
-    `log_residual` and `usable` end on the last day to judge and begin more than a year and
-    `baseline_oldest_days` before it. What a low sun does to a site's index it did a year ago too:
-    that difference between then's day and then's trailing baseline is added to the baseline of now.
-    Zero where last year says nothing.
+    `log_residual` and `usable` end on the last day to judge and begin more than a year before the
+    first. Days of faults then should not be usable. NaN where last year says nothing.
     """
     rules = rules or DetectionRules()
-    year = 365
-    residual = np.where(usable, log_residual, np.nan)
-    last = len(residual) - days
-    if last < year:
-        return np.zeros((days, residual.shape[1]))
-    half = rules.season_days
-    then = [
-        _window_median(residual, day - year - half, day - year + half + 1, half)[0]
-        for day in range(last, len(residual))
-    ]
-    before = [
+    found = [
         _window_median(
-            residual,
-            day - year - rules.baseline_oldest_days,
-            day - year - rules.baseline_newest_days + 1,
+            np.where(usable, log_residual, np.nan),
+            day - YEAR_DAYS - rules.season_days,
+            day - YEAR_DAYS + rules.season_days + 1,
             rules.baseline_days_min,
         )[0]
-        for day in range(last, len(residual))
+        for day in range(len(log_residual) - days, len(log_residual))
     ]
-    return np.nan_to_num(np.array(then) - np.array(before))
+    return np.array(found).reshape(days, log_residual.shape[1])
 
 
 class _Recorder:
@@ -465,7 +456,8 @@ def _sigma_floor(comparison: Comparison, rules: DetectionRules) -> Floats:
     steady = np.where(comparison.by_peers, rules.sigma_floor, rules.sigma_floor_alone)
     dark = np.where(comparison.by_peers, rules.sigma_floor_dark, rules.sigma_floor_dark_alone)
     light = np.where(comparison.peer_yield > 0, comparison.peer_yield, np.nan)
-    return np.sqrt(steady**2 + (dark / light) ** 2)
+    floor: Floats = np.sqrt(steady**2 + (dark / light) ** 2)
+    return floor
 
 
 def _number(value: np.floating) -> float | None:
@@ -477,4 +469,5 @@ def _low_peers(low: Bools, energy: Floats, peers: Neighbours) -> Floats:
     """Which share of the peers that said anything is low too, per site."""
     known = (peers.peer != NOBODY) & np.isfinite(energy)[peers.peer]
     alike = np.count_nonzero(known & low[peers.peer], axis=1)
-    return alike / np.maximum(np.count_nonzero(known, axis=1), 1)
+    share: Floats = alike / np.maximum(np.count_nonzero(known, axis=1), 1)
+    return share

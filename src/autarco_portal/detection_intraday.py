@@ -113,7 +113,7 @@ def communication_loss(
     dark_s, longest, first = 0.0, timedelta(0), None
     kinds = set()
     for gap in gaps:
-        light = np.count_nonzero(day.daylight[gap.first : gap.end]) * day.step
+        light = int(np.count_nonzero(day.daylight[gap.first : gap.end])) * day.step
         lasted = (gap.end - gap.first) * day.step
         if gap.first == 0:
             lasted += silent_before
@@ -336,7 +336,8 @@ def stale_steps(day: InverterDay, rules: IntradayRules | None = None) -> Bools:
     same = np.zeros(day.steps, bool)
     for first, end in _equal_runs(power, rules.stale_steps):
         same[first:end] = True
-    return same & day.daylight & (power != 0) & ~clipped_steps(day, rules=rules)
+    found: Bools = same & day.daylight & (power != 0) & ~clipped_steps(day, rules=rules)
+    return found
 
 
 def stale(day: InverterDay, rules: IntradayRules | None = None) -> Verdict:
@@ -418,8 +419,9 @@ def mppt_mismatch(
     rules = rules or IntradayRules()
     used = np.isfinite(energy).all(axis=(0, 2))
     others = np.full_like(energy, np.nan)
-    for tracker in np.flatnonzero(used):
-        rest = [other for other in np.flatnonzero(used) if other != tracker]
+    connected = np.flatnonzero(used).tolist()
+    for tracker in connected:
+        rest = [other for other in connected if other != tracker]
         if rest:
             others[:, tracker] = energy[:, rest].mean(axis=1)
     if same_orientation:

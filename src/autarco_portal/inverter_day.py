@@ -99,12 +99,14 @@ class InverterDay(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     @property
     def ac_power_expected(self) -> Floats:
         """W; as the neighbours did, at most what the inverter can."""
-        return np.minimum(self.peer_kw * self.own_index * self.pdc0, self.pac0)
+        power: Floats = np.minimum(self.peer_kw * self.own_index * self.pdc0, self.pac0)
+        return power
 
     @property
     def voltage_max(self) -> Floats:
         """V of the highest phase."""
-        return np.fmax.reduce(self.ac_voltage, axis=0)
+        voltage: Floats = np.fmax.reduce(self.ac_voltage, axis=0)
+        return voltage
 
     def at(self, step: int) -> datetime:
         """Returns the start of a step."""

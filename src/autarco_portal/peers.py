@@ -67,9 +67,10 @@ class Neighbours(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     peers the median is plain, so that no single one can pull it."""
 
     @property
-    def count(self) -> npt.NDArray[np.int64]:
+    def count(self) -> Ints:
         """Peers per site."""
-        return np.count_nonzero(self.peer != NOBODY, axis=1)
+        count: Ints = np.count_nonzero(self.peer != NOBODY, axis=1)
+        return count
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -239,7 +240,8 @@ def share_of_peers(flags: Bools, peers: Neighbours, within_km: float) -> Floats:
     """Returns, per site, which share of its peers within that distance has the flag; 0 if none."""
     near = (peers.peer != NOBODY) & (peers.distance_km <= within_km)
     flagged = np.count_nonzero(near & flags[peers.peer], axis=1)
-    return flagged / np.maximum(np.count_nonzero(near, axis=1), 1)
+    share: Floats = flagged / np.maximum(np.count_nonzero(near, axis=1), 1)
+    return share
 
 
 def median_of_last_axis(cube: npt.NDArray[np.float32]) -> tuple[Floats, Ints]:
@@ -258,7 +260,8 @@ def median_of_last_axis(cube: npt.NDArray[np.float32]) -> tuple[Floats, Ints]:
 
 def _quotient(over: Floats, under: Floats) -> Floats:
     """Over nothing there is no quotient."""
-    return np.divide(over, under, out=np.full(np.shape(over), np.nan), where=under > 0)
+    quotient: Floats = np.divide(over, under, out=np.full(np.shape(over), np.nan), where=under > 0)
+    return quotient
 
 
 def _unit_vectors(elevation: Floats, azimuth: Floats) -> npt.NDArray[np.float64]:

@@ -214,19 +214,33 @@ def test_the_order_of_the_sites_changes_nothing() -> None:
     assert (alarms(shuffled) == alarms(straight)[:, shuffled]).all()
 
 
-def test_last_years_season_is_part_of_the_baseline() -> None:
-    days, year = 480, 365
-    season = -0.3 * (np.arange(days) % year > 60)
-    residual = np.repeat(season[:, None], 2, axis=1)
-    usable = np.ones(residual.shape, bool)
-    drift = detection.season_drift(residual, usable, 20)
+def test_the_baseline_is_the_mean_with_last_years_season() -> None:
+    days = 480
+    energy = np.full((days, 6), 4.0)
+    # Half of the low sun's loss is expected at once, and the trailing baseline learns the rest.
+    for winter in (slice(60, 110), slice(425, 475)):
+        energy[winter, 2] *= 0.88
+    compared = peers.compare(energy, np.full(energy.shape, 5.0), np.ones(6), near(6))
+    coverage = np.ones(energy.shape)
+    usable = detection.usable_days(compared, coverage)
+    season = detection.season_median(compared.log_residual, usable, 60)
 
-    assert drift.shape == (20, 2)
-    # Day 475 is day 110 of its year; day 110 and the 42 days before day 104 lay beyond the step.
-    assert drift[-5] == pytest.approx(0)
-    at_the_step = detection.season_drift(residual[: year + 80], usable[: year + 80], 1)
-    assert at_the_step[0] == pytest.approx(-0.3)
-    assert detection.season_drift(residual[:100], usable[:100], 3).tolist() == [[0, 0]] * 3
+    def alarms(season: Floats | None) -> int:
+        found = detection.underperformance(
+            compared, coverage, near(6), first=days - 60, season=season
+        )
+        return int(found.alarm.sum())
+
+    assert season.shape == (60, 6)
+    # Day 450 is day 85 of last year, and its window lay in that winter.
+    assert season[30] == pytest.approx([0, 0, np.log(0.88), 0, 0, 0], abs=1e-6)
+    assert alarms(None) == 1
+    unknown = np.full(season.shape, np.nan)
+    assert alarms(unknown) == 1
+    assert np.isnan(detection.season_median(compared.log_residual[:100], usable[:100], 3)).all()
+    found = detection.underperformance(compared, coverage, near(6), first=days - 60, season=season)
+    assert found.baseline[30, 2] > np.log(0.88)
+    assert found.baseline[30, 2] < -0.05
 
 
 def zero(
