@@ -286,6 +286,7 @@ def underperformance_verdicts(
     days: Sequence[date],
     ends: Sequence[datetime],
     open_sites: Bools,
+    rules: DetectionRules | None = None,
 ) -> list[Verdict]:
     """Says what rule 4 means for incidents: of sites that alarm, and of those with an open one.
 
@@ -293,11 +294,11 @@ def underperformance_verdicts(
     in UTC. The loss is counted against what the site used to make of its peers' day; on the day of
     the alarm with what it lost since the fault began. A day well above its baseline is healthy too.
     """
-    rules_name = detection.model_version
-    method = [f"{name}, {rules_name}" for name in comparison.method]
+    rules = rules or DetectionRules()
+    method = [f"{name}, {detection.model_version}" for name in comparison.method]
     usual = comparison.expected_kwh[-len(days) :] * np.exp(detection.baseline)
     missed = np.fmax(np.nan_to_num(usual - energy_kwh[-len(days) :]), 0.0)
-    faulty = detection.usable & (detection.deviation < -DetectionRules().recovered_within)
+    faulty = detection.usable & (detection.deviation < -rules.recovered_within)
     found = []
     for site in np.flatnonzero(open_sites | detection.alarm.any(axis=0)).tolist():
         speaks = bool(open_sites[site])

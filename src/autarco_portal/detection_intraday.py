@@ -358,7 +358,7 @@ def thermal_derating(
 ) -> Verdict:
     """Rule 14: did the inverter hold back because it was hot?
 
-    `derating_starts` (°C) is the data sheet's. One such day warns nobody; see `last_days`.
+    `derating_starts` (°C) is the data sheet's. One such day warns nobody: see `alarm_after`.
     """
     rules = rules or IntradayRules()
     expected = day.ac_power_expected
@@ -467,10 +467,13 @@ def tracker_diagnosis(
     counted = day.ac_power > rules.mppt_power_share * day.pac0
     if not counted.any():
         return None
-    voltage, current = (
-        np.nanmedian(values[tracker][counted]) / np.nanmedian(values[other][counted])
+    medians = [
+        [float(np.median(values[which][counted])) for which in (tracker, other)]
         for values in (np.nan_to_num(day.dc_voltage), np.nan_to_num(day.dc_current))
-    )
+    ]
+    if any(healthy <= 0 for _, healthy in medians):
+        return None
+    voltage, current = (ours / healthy for ours, healthy in medians)
     if voltage < rules.open_voltage_share or current < rules.open_current_share:
         return "open string"
     same_voltage = abs(voltage - 1) <= rules.same_share
@@ -482,6 +485,19 @@ def tracker_diagnosis(
     if same_current and modules and voltage < 1 - third / 2:
         return f"{round((1 - voltage) / third)} bypass diodes"
     return None
+
+
+def alarm_after(verdicts: Sequence[Verdict], days: int) -> list[Verdict]:
+    """Returns verdicts of one cause, by day, alarming where so many faulty days come in a row.
+
+    For thermal derating that is `thermal_days`.
+    """
+    faulty = np.array([verdict.state is State.FAULTY for verdict in verdicts], bool)
+    known = np.array([verdict.state is not State.UNKNOWN for verdict in verdicts], bool)
+    return [
+        msgspec.structs.replace(verdict, alarm=bool(alarm))
+        for verdict, alarm in zip(verdicts, last_days(faulty, known, days), strict=True)
+    ]
 
 
 def last_days(flags: Bools, known: Bools, days: int) -> Bools:

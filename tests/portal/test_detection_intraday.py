@@ -445,3 +445,19 @@ def test_a_hot_inverter_that_holds_back_is_derating_and_a_cold_one_is_not() -> N
     assert rules.thermal_derating(day(temp_inverter=hot), 60.0).state is State.HEALTHY
     unknown = day(temp_inverter=np.full(STEPS, np.nan))
     assert rules.thermal_derating(unknown, 60.0).state is State.UNKNOWN
+
+
+def test_three_hot_days_in_a_row_alarm() -> None:
+    hot = np.full(STEPS, 70.0)
+    held = rules.thermal_derating(with_power(NOON - 6, NOON + 6, 3000.0, temp_inverter=hot), 60.0)
+    cool = rules.thermal_derating(day(), 60.0)
+    unknown = rules.thermal_derating(day(temp_inverter=np.full(STEPS, np.nan)), 60.0)
+
+    found = rules.alarm_after([held, cool, held, held, unknown, held, held], 3)
+    assert [verdict.alarm for verdict in found] == [False] * 5 + [True] * 2
+
+
+def test_two_dead_trackers_are_not_compared() -> None:
+    there = day(dc_current=np.zeros((2, STEPS)))
+
+    assert rules.tracker_diagnosis(there, 0, 1) is None
