@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 
 from autarco_portal import guarantee
 from autarco_portal.claim_sheet import Table, calculation, credit_rows, gap_rows, markdown
-from autarco_portal.guarantee_evidence import check_code
+from autarco_portal.guarantee_evidence import GuaranteeError, check_code
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -192,7 +192,7 @@ def _doubts(files: dict[str, bytes], manifest: _Manifest) -> list[str]:
         ]
     try:
         again = guarantee.recompute(settlement)
-    except guarantee.GuaranteeError as error:
+    except GuaranteeError as error:
         return [f"the settlement cannot be calculated again: {error}"]
     if again != settlement:
         return ["the settlement does not follow from its inputs"]
@@ -259,9 +259,7 @@ def _counters(readings: pa.Table, site: Site) -> Table:
         )
         ordered = mine.sort_by([("ts", "ascending"), ("energy_total_wh", "ascending")])
         times, values = (ordered.column(name).to_pylist() for name in ("ts", "energy_total_wh"))
-        rows += [
-            (serial, _utc(at), value) for at, value in zip(times, values, strict=True)
-        ]
+        rows += [(serial, _utc(at), value) for at, value in zip(times, values, strict=True)]
     return ("serial_number", "ts", "energy_total_wh"), rows
 
 

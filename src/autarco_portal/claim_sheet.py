@@ -1,8 +1,8 @@
 """How did a settlement come about, line by line, so that a person can do it with a calculator?
 
 Tables of a settlement: each step of the calculation with its numbers, what no counter told of, and
-what was excused. `claim_file` puts them beside the settlement. Numbers here are shown to a millionth
-of a kWh; the settlement has all digits.
+what was excused. `claim_file` puts them beside the settlement. Numbers here are shown to a
+millionth of a kWh; the settlement has all digits.
 """
 
 from __future__ import annotations
@@ -143,9 +143,7 @@ def _year(contract: Contract, year: Assessment) -> Iterator[Line]:
             model = f"{_shown(year.expected_kwh)} * {missing.weight}"
         span = f"{_at(missing.from_at)} to {_at(missing.to_at)}"
         yield line("estimate", f"{span}: {model} * {missing.performance_index}", energy)
-    yield line(
-        "estimated", f"sum, at most {_shown(year.estimate_max_kwh)}", year.estimated_kwh
-    )
+    yield line("estimated", f"sum, at most {_shown(year.estimate_max_kwh)}", year.estimated_kwh)
     for found in year.credits:
         span = f"{_at(found.credit.from_at)} to {_at(found.credit.to_at)}"
         how = f"{found.credit.cause} {span}: {found.credit.energy_kwh}, {found.reason}"

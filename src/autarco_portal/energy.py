@@ -1,10 +1,9 @@
 """What energy did an inverter make, by its counter, and on which local day?
 
 Energy for money comes from the counter, never from the sum of power: months of samples may be
-missing and the counter still knows. Pure: arrays in, values out. `readings` of the lake gives the
-arrays (`samples`).
+missing and the counter still knows. Pure: values in, values out.
 
-`clean_counter` says which samples to believe; everything after it is a difference of two levels.
+`counter` says which samples to believe; everything here is a difference of two of its levels.
 A gap with both ends on the same counter is exact as a whole, and only where a border (midnight, the
 end of a contract year) lies within it somebody must say how much was before: it is shared out in
 proportion to expected energy. Energy that no counter tells (a swap, a counter set to another level)
@@ -16,50 +15,30 @@ energy of a night to the morning, and judges values by their neighbours. This mo
 lifetime counter only, at all samples of one inverter, and is what money is settled by. On clean
 samples both agree (a test compares them).
 
-Source: reference document, sections 2.2 (rule 13) and 3.2.
+Source: reference document, sections 3.2 and 7.2.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
+
+from autarco_portal.counter import GAP_US, Counter, EnergyError, Floats, Instants, instant, moment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from autarco_portal.site import Inverter
-
 MODEL_VERSION = "energy-1"
 
-Instants: TypeAlias = npt.NDArray[np.int64]
-"""Microseconds since 1970, UTC: what Arrow calls timestamp[us]."""
-Floats: TypeAlias = npt.NDArray[np.float64]
 Method: TypeAlias = Literal["counter", "gap", "estimated", "missing"]
 
-AGREEING = 6
-"""Later samples that must tell one story before a counter is believed to have been set anew."""
-GAP_US = 1_800_000_000
-"""More than this between two samples is a gap, as in the lake's view `comms_gaps`."""
-RESET_GAP_US = 86_400_000_000
-"""Over a longer gap, what a restarted counter shows says too little of what was made."""
-EXCURSION_US = 2 * 86_400_000_000
-"""A level that the counter leaves and comes back to within this time was never left: inverters
-answer zero for a whole night."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MARGIN = 1.05
-"""How far above its rating an inverter may run."""
 _SEVERITY: dict[Method, int] = {"counter": 0, "gap": 1, "estimated": 2, "missing": 3}
-
-
-class EnergyError(ValueError):
-    """The samples or expectations cannot be used; the message is one sentence."""
 
 
 class Expected(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -82,32 +61,6 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             raise EnergyError("expected energy: the edges do not rise")
         if not (np.isfinite(self.energy_wh) & (self.energy_wh >= 0)).all():
             raise EnergyError("expected energy: a value is negative or not a number")
-
-
-class Break(msgspec.Struct, frozen=True, kw_only=True):
-    """Between two samples the counter was set to another level."""
-
-    from_us: int
-    to_us: int
-    counted_wh: float
-    """What the new level says was made since; zero unless the counter restarted at zero."""
-    is_lost: bool
-    """Whether the energy between the two samples is unknown for good."""
-
-
-class Counter(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """The believed samples of one inverter, and what its counter made since the first of them."""
-
-    serial_number: str
-    at_us: Instants
-    made_wh: Floats
-    """Never falls; starts at zero."""
-    register_wh: Floats
-    """What the counter showed."""
-    breaks: tuple[Break, ...]
-    glitches_us: Instants
-    """Times of the samples that were left out."""
-    resolution_wh: float
 
 
 class DayEnergy(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,31 +103,6 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
     method: Literal["counter", "gap", "split", "lost"]
 
 
-def samples(readings: pa.Table, inverter: Inverter) -> tuple[Instants, Floats]:
-    """Returns times and `energy_total_wh` of an inverter, while it hung there.
-
-    `readings` has at least `inverter_sn`, `ts` and `energy_total_wh` as in
-    `autarco_ingest.schema.READINGS`, in any order; rows of others and without a counter fall out.
-    """
-    mine = readings.filter(
-        (pc.field("inverter_sn") == inverter.serial_number)
-        & pc.field("energy_total_wh").is_valid()
-    )
-    at_us = mine.column("ts").cast(pa.int64()).to_numpy()
-    total = mine.column("energy_total_wh").cast(pa.float64()).to_numpy()
-    present = at_us >= instant(inverter.installed_at)
-    if inverter.uninstalled_at is not None:
-        present &= at_us <= instant(inverter.uninstalled_at)
-    return at_us[present], total[present]
-
-
-def instant(at: datetime) -> int:
-    """Returns microseconds since 1970; raises EnergyError for a time without a zone."""
-    if at.tzinfo is None:
-        raise EnergyError(f"{at.isoformat()} has no time zone")
-    return (at - _EPOCH) // timedelta(microseconds=1)
-
-
 def midnights(first: date, last: date, time_zone: str) -> Instants:
     """Returns the borders of the local days from `first` to `last`, one more than there are days.
 
@@ -189,134 +117,6 @@ def midnights(first: date, last: date, time_zone: str) -> Instants:
         ],
         dtype=np.int64,
     )
-
-
-def clean_counter(
-    at_us: Instants,
-    energy_total_wh: Floats | Instants,
-    *,
-    serial_number: str,
-    pac0: float,
-    resolution_wh: float = 1_000.0,
-) -> Counter:
-    """Returns the samples to believe, with the energy made since the first.
-
-    Samples come in any order, repeated or not. A step is believed if the inverter could have made
-    it: not negative, and at most 1.05 times `pac0` (W) over the time, and two steps of the counter
-    (`resolution_wh`; many count whole kWh). Another value is a new level only if the next 6 samples
-    follow from it and neither it nor they from the old one; else it is a glitch and left out, so a
-    value at the very end waits for its successors. A first sample that the next two agree against
-    is a glitch too. A counter that comes back to a level within two days had never left it.
-
-    From a counter that restarts near zero, what it shows counts; a step to any other level counts
-    nothing. Raises EnergyError for values that are no numbers and ratings that are none.
-    """
-    if not pac0 > 0 or not resolution_wh > 0:
-        raise EnergyError(f"{serial_number}: pac0 and resolution_wh are above zero")
-    if len(at_us) != len(energy_total_wh):
-        raise EnergyError(
-            f"{serial_number}: {len(at_us)} times for {len(energy_total_wh)} values of the counter"
-        )
-    values = np.asarray(energy_total_wh, dtype=np.float64)
-    if not np.isfinite(values).all():
-        raise EnergyError(f"{serial_number}: a value of the counter is not a number")
-    order = np.lexsort((values, at_us))
-    at, level = np.asarray(at_us, dtype=np.int64)[order], values[order]
-    new = np.ones(len(at), dtype=np.bool_)
-    new[1:] = (np.diff(at) > 0) | (np.diff(level) != 0)
-    at, level = at[new], level[new]
-    judge = _Judge(at, level, pac0=pac0, resolution_wh=resolution_wh)
-    judge.run()
-    return judge.counter(serial_number)
-
-
-class _Judge:
-    """Decides sample by sample where steps are doubtful, and skips where they are not."""
-
-    def __init__(self, at: Instants, level: Floats, *, pac0: float, resolution_wh: float) -> None:
-        self.at, self.level = at, level
-        self.wh_per_us = _MARGIN * pac0 / 3.6e9
-        self.resolution_wh = resolution_wh
-        self.kept = np.ones(len(at), dtype=np.bool_)
-        self.breaks: list[tuple[int, int]] = []
-        self.first = 0
-        step, gap = np.diff(level), np.diff(at)
-        fits = (step >= 0) & (step <= self.wh_per_us * gap + 2 * resolution_wh)
-        self.doubtful = np.flatnonzero(~fits)
-
-    def possible(self, before: int, after: int) -> float:
-        return self.wh_per_us * float(self.at[after] - self.at[before]) + 2 * self.resolution_wh
-
-    def fits(self, before: int, after: int) -> bool:
-        step = float(self.level[after] - self.level[before])
-        return 0 <= step <= self.possible(before, after)
-
-    def run(self) -> None:
-        here = 0
-        for doubtful in self.doubtful:
-            if doubtful < here:
-                continue
-            here = self.step_over(int(doubtful))
-
-    def step_over(self, old: int) -> int:
-        """Returns the next sample to go on from; the one after `old` does not follow from it."""
-        needed = 1 if old == self.first else AGREEING
-        for new in range(old + 1, len(self.at)):
-            if self.fits(old, new):
-                return new
-            if self.is_new_level(old, new, needed):
-                if old == self.first:
-                    self.kept[old] = False
-                    self.first = new
-                else:
-                    self.begin_anew(old, new)
-                return new
-            self.kept[new] = False
-        return len(self.at)
-
-    def is_new_level(self, old: int, new: int, needed: int) -> bool:
-        last = new + needed
-        return last < len(self.at) and all(
-            self.fits(i, i + 1) and not self.fits(old, i + 1) for i in range(new, last)
-        )
-
-    def begin_anew(self, old: int, new: int) -> None:
-        if self.breaks:
-            left, came = self.breaks[-1]
-            away_us = int(self.at[new] - self.at[left])
-            if away_us <= EXCURSION_US and self.fits(left, new):
-                self.kept[came:new] = False
-                self.breaks.pop()
-                return
-        self.breaks.append((old, new))
-
-    def counter(self, serial_number: str) -> Counter:
-        kept = np.flatnonzero(self.kept)
-        place = np.cumsum(self.kept) - 1
-        steps = np.diff(self.level[kept], prepend=self.level[kept[:1]])
-        breaks = []
-        for old, new in self.breaks:
-            level, gap_us = float(self.level[new]), int(self.at[new] - self.at[old])
-            restarted = level < self.level[old] and 0 <= level <= self.possible(old, new)
-            is_lost = not restarted or gap_us > RESET_GAP_US
-            steps[place[new]] = 0.0 if is_lost else level
-            breaks.append(
-                Break(
-                    from_us=int(self.at[old]),
-                    to_us=int(self.at[new]),
-                    counted_wh=0.0 if is_lost else level,
-                    is_lost=is_lost,
-                )
-            )
-        return Counter(
-            serial_number=serial_number,
-            at_us=self.at[kept],
-            made_wh=np.cumsum(steps),
-            register_wh=self.level[kept],
-            breaks=tuple(breaks),
-            glitches_us=self.at[~self.kept],
-            resolution_wh=self.resolution_wh,
-        )
 
 
 def made_wh(counter: Counter, at_us: Instants, expected: Expected | None = None) -> Floats:
@@ -339,10 +139,12 @@ def made_wh(counter: Counter, at_us: Instants, expected: Expected | None = None)
         if outside.any():
             raise EnergyError(
                 f"{counter.serial_number}: expected energy does not cover the gap from "
-                f"{_moment(int(start[outside][0])).isoformat()} to "
-                f"{_moment(int(end[outside][0])).isoformat()}"
+                f"{moment(int(start[outside][0])).isoformat()} to "
+                f"{moment(int(end[outside][0])).isoformat()}"
             )
-        weighed = _share(*(_weight(moment, expected) for moment in (start, now, end)), share)
+        weighed = _share(
+            _weight(start, expected), _weight(now, expected), _weight(end, expected), share
+        )
         share = np.where(wide, weighed, share)
     made: Floats = counter.made_wh[before] + share * (
         counter.made_wh[after] - counter.made_wh[before]
@@ -423,7 +225,9 @@ def site_days(
                 serial_number="",
                 day=day,
                 energy_kwh=sum(part.energy_kwh or 0.0 for part in told) if told else None,
-                method=max((part.method for part in told), key=_SEVERITY.get, default="missing"),
+                method=max(
+                    (part.method for part in told), key=_SEVERITY.__getitem__, default="missing"
+                ),
                 coverage=min(1.0, sum(rating * part.coverage for rating, part in parts) / pac0),
                 n_rows=sum(part.n_rows for _, part in parts),
                 n_resets=sum(part.n_resets for _, part in parts),
@@ -463,7 +267,7 @@ def spans(
     shared = _is_shared(counter, np.array(borders, dtype=np.int64))
     shown = [_register(counter, border) for border in borders]
     result = []
-    for n, (start, end) in enumerate(zip(borders, borders[1:], strict=False)):
+    for n, (start, end) in enumerate(pairwise(borders)):
         around = next((pair for pair in apart if pair[0] <= start and end <= pair[1]), None)
         if around in lost:
             method: Literal["counter", "gap", "split", "lost"] = "lost"
@@ -474,8 +278,8 @@ def spans(
         result.append(
             Span(
                 serial_number=counter.serial_number,
-                from_at=_moment(start),
-                to_at=_moment(end),
+                from_at=moment(start),
+                to_at=moment(end),
                 energy_wh=0.0 if method == "lost" else float(made[n + 1] - made[n]),
                 register_from_wh=shown[n],
                 register_to_wh=shown[n + 1],
@@ -577,7 +381,3 @@ def _register(counter: Counter, at_us: int) -> float | None:
     if place < 0 or counter.at_us[place] != at_us:
         return None
     return float(counter.register_wh[place])
-
-
-def _moment(at_us: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=at_us)

@@ -25,6 +25,7 @@ from msgspec import Meta
 from autarco_portal.guarantee_evidence import (
     Credit,
     GuaranteeError,
+    Measured,
     Uncovered,
     YearEvidence,
     above_zero,
@@ -403,7 +404,11 @@ def _settle(
     with localcontext(_EXACT):
         guaranteed = sum((year.guaranteed_kwh for year in years), Decimal(0))
         assessed = sum((year.assessed_kwh for year in years), Decimal(0))
-        shortfall, owed, buffer_after = max(Decimal(0), guaranteed - assessed), Decimal(0), buffer_kwh
+        shortfall, owed, buffer_after = (
+            max(Decimal(0), guaranteed - assessed),
+            Decimal(0),
+            buffer_kwh,
+        )
         if contract.settlement == "carry_over":
             owed = max(Decimal(0), shortfall - buffer_kwh)
             surplus = sum((year.surplus_kwh for year in years), Decimal(0))
@@ -447,7 +452,12 @@ def _anniversary(contract: Contract, year: int) -> date:
 
 def _check_inside(contract: Contract, evidence: YearEvidence) -> None:
     begins, ends = year_span(contract, evidence.year)
-    for part in (*evidence.measured, *evidence.uncovered, *evidence.credits):
+    parts: tuple[Measured | Uncovered | Credit, ...] = (
+        *evidence.measured,
+        *evidence.uncovered,
+        *evidence.credits,
+    )
+    for part in parts:
         if part.from_at < begins or part.to_at > ends:
             raise GuaranteeError(
                 f"year {evidence.year}: {part.from_at.isoformat()} to {part.to_at.isoformat()} is "

@@ -218,8 +218,9 @@ def energy_weight(
         raise GuaranteeError(f"monthly shares: expected 12, got {len(monthly_share)}")
     for share in monthly_share:
         not_negative("monthly share", share)
-    if abs(sum(monthly_share) - 1) > SHARES_SUM_TOLERANCE:
-        raise GuaranteeError(f"monthly shares add up to {sum(monthly_share)}, not to 1")
+    total = sum(monthly_share, Decimal(0))
+    if abs(total - 1) > SHARES_SUM_TOLERANCE:
+        raise GuaranteeError(f"monthly shares add up to {total}, not to 1")
     _check_span("time to weigh", from_at, to_at)
     zone = ZoneInfo(time_zone)
     day, until = from_at.astimezone(zone).date(), to_at.astimezone(zone).date()

@@ -20,7 +20,13 @@ import rows
 from autarco_portal import claim_file, guarantee
 from autarco_portal.claim_file import ClaimFileError, Incident, Month, WeatherFile
 from autarco_portal.guarantee import Contract
-from autarco_portal.guarantee_evidence import Credit, Measured, Uncovered, YearEvidence
+from autarco_portal.guarantee_evidence import (
+    Credit,
+    GuaranteeError,
+    Measured,
+    Uncovered,
+    YearEvidence,
+)
 from autarco_portal.site import Inverter, RoofPlane, Site
 
 ZONE = ZoneInfo("Europe/Amsterdam")
@@ -86,9 +92,7 @@ MONTHS = [
     ),
 ]  # fmt: skip
 WEATHER = [
-    WeatherFile(
-        source="knmi-260", first=date(2023, 5, 1), last=date(2024, 4, 30), sha256="b" * 64
-    )
+    WeatherFile(source="knmi-260", first=date(2023, 5, 1), last=date(2024, 4, 30), sha256="b" * 64)
 ]
 INCIDENTS = [
     Incident(
@@ -284,7 +288,7 @@ class TestPrivacy:
                 )
             },
         ):
-            with pytest.raises(guarantee.GuaranteeError, match="expected a code"):
+            with pytest.raises(GuaranteeError, match="expected a code"):
                 write(**changes)
 
 

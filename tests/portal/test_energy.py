@@ -16,8 +16,9 @@ import rows
 from autarco_ingest import catalog, paths
 from autarco_ingest.lake import Lake
 from autarco_ingest.table_store import LocalStore
-from autarco_portal import energy
-from autarco_portal.energy import Counter, EnergyError, Expected
+from autarco_portal import counter, energy
+from autarco_portal.counter import Counter, EnergyError
+from autarco_portal.energy import Expected
 from autarco_portal.site import Inverter
 
 if TYPE_CHECKING:
@@ -36,16 +37,16 @@ def clean(
 
 
 def clean_at(samples: Sequence[tuple[datetime, float]], *, pac0: float = 4_000) -> Counter:
-    return energy.clean_counter(
-        np.array([energy.instant(at) for at, _ in samples], dtype=np.int64),
+    return counter.clean_counter(
+        np.array([counter.instant(at) for at, _ in samples], dtype=np.int64),
         np.array([value for _, value in samples], dtype=np.float64),
         serial_number="A",
         pac0=pac0,
     )
 
 
-def made(counter: Counter) -> float:
-    return float(counter.made_wh[-1])
+def made(cleaned: Counter) -> float:
+    return float(cleaned.made_wh[-1])
 
 
 def local(*when: int) -> datetime:
@@ -59,33 +60,33 @@ def daily(first: date, *kwh: float) -> Expected:
 
 class TestCleanCounter:
     def test_energy_is_what_the_counter_grew(self) -> None:
-        counter = clean([5_000_000, 5_000_100, 5_000_300, 5_000_300])
+        cleaned = clean([5_000_000, 5_000_100, 5_000_300, 5_000_300])
 
-        assert counter.made_wh.tolist() == [0, 100, 300, 300]
-        assert counter.breaks == ()
+        assert cleaned.made_wh.tolist() == [0, 100, 300, 300]
+        assert cleaned.breaks == ()
 
     def test_a_counter_that_restarts_at_zero_counts_on(self) -> None:
-        counter = clean([5_000_000, 5_000_200, *(100 + 200 * n for n in range(8))])
+        cleaned = clean([5_000_000, 5_000_200, *(100 + 200 * n for n in range(8))])
 
-        assert made(counter) == 200 + 100 + 1_400
-        assert [(b.counted_wh, b.is_lost) for b in counter.breaks] == [(100, False)]
+        assert made(cleaned) == 200 + 100 + 1_400
+        assert [(b.counted_wh, b.is_lost) for b in cleaned.breaks] == [(100, False)]
 
     @pytest.mark.parametrize("level", [3_000_000, 9_000_000])
     def test_a_counter_set_to_another_level_loses_that_step_and_says_so(self, level: int) -> None:
-        counter = clean([5_000_000, 5_000_200, *(level + 200 * n for n in range(8))])
+        cleaned = clean([5_000_000, 5_000_200, *(level + 200 * n for n in range(8))])
 
-        assert made(counter) == 200 + 1_400
-        assert [(b.counted_wh, b.is_lost) for b in counter.breaks] == [(0, True)]
+        assert made(cleaned) == 200 + 1_400
+        assert [(b.counted_wh, b.is_lost) for b in cleaned.breaks] == [(0, True)]
 
     @pytest.mark.parametrize("glitch", [0, 4_294_967_295, 4_999_000, 5_100_000])
     @pytest.mark.parametrize("place", range(1, 9))
     def test_one_absurd_value_does_not_matter(self, glitch: int, place: int) -> None:
         values = [5_000_000 + 200 * n for n in range(10)]
         values[place] = glitch
-        counter = clean(values)
+        cleaned = clean(values)
 
-        assert made(counter) == 1_800
-        assert counter.glitches_us.tolist() == [energy.instant(NOON + place * STEP)]
+        assert made(cleaned) == 1_800
+        assert cleaned.glitches_us.tolist() == [counter.instant(NOON + place * STEP)]
 
     @pytest.mark.parametrize("glitch", [0, 4_294_967_295])
     def test_an_absurd_first_value_is_left_out(self, glitch: int) -> None:
@@ -100,26 +101,26 @@ class TestCleanCounter:
         assert made(clean(values)) == 1_000
 
     def test_an_inverter_that_answers_zero_all_night_has_not_restarted(self) -> None:
-        counter = clean([5_000_000, 5_000_200, *[0] * 100, 5_000_300, *[5_000_500] * 8])
+        cleaned = clean([5_000_000, 5_000_200, *[0] * 100, 5_000_300, *[5_000_500] * 8])
 
-        assert made(counter) == 500
-        assert (counter.breaks, len(counter.glitches_us)) == ((), 100)
+        assert made(cleaned) == 500
+        assert (cleaned.breaks, len(cleaned.glitches_us)) == ((), 100)
 
     def test_two_restarts_count_both(self) -> None:
         ramp = [200 * n for n in range(8)]
 
-        counter = clean([*(5_000_000 + wh for wh in ramp), *ramp, *ramp])
+        cleaned = clean([*(5_000_000 + wh for wh in ramp), *ramp, *ramp])
 
-        assert (made(counter), len(counter.breaks)) == (3 * 1_400, 2)
+        assert (made(cleaned), len(cleaned.breaks)) == (3 * 1_400, 2)
 
     def test_a_restart_after_days_without_samples_is_lost(self) -> None:
         samples = [(NOON, 5_000_000.0), (NOON + STEP, 5_000_200.0)]
         later = NOON + timedelta(days=14)
         samples += [(later + n * STEP, 900.0 + 100 * n) for n in range(8)]
-        counter = clean_at(samples)
+        cleaned = clean_at(samples)
 
-        assert made(counter) == 200 + 700
-        assert [b.is_lost for b in counter.breaks] == [True]
+        assert made(cleaned) == 200 + 700
+        assert [b.is_lost for b in cleaned.breaks] == [True]
 
     def test_more_than_the_inverter_can_make_is_a_glitch(self) -> None:
         # 4 kW make 350 Wh in five minutes, and the counter may be two steps of 1 kWh off.
@@ -127,13 +128,13 @@ class TestCleanCounter:
         assert made(clean([10_000_000, 10_000_000, 10_002_400, 10_000_000])) == 0
 
     def test_no_samples_make_no_energy(self) -> None:
-        counter = clean([])
+        cleaned = clean([])
 
-        assert energy.made_wh(counter, np.array([0, 1])).tolist() == [0, 0]
-        assert energy.daily_energy(counter, date(2026, 6, 15), date(2026, 6, 15))[0].method == (
+        assert energy.made_wh(cleaned, np.array([0, 1])).tolist() == [0, 0]
+        assert energy.daily_energy(cleaned, date(2026, 6, 15), date(2026, 6, 15))[0].method == (
             "missing"
         )
-        assert energy.spans(counter, NOON, NOON + STEP) == ()
+        assert energy.spans(cleaned, NOON, NOON + STEP) == ()
 
     @given(
         increments=st.lists(st.integers(0, 350), min_size=9, max_size=60),
@@ -153,40 +154,38 @@ class TestCleanCounter:
         ]
         given = [*samples, *bad, *samples[::3]]
         order.shuffle(given)
-        counter = clean_at(given)
+        cleaned = clean_at(given)
 
-        assert made(counter) == sum(increments)
-        assert len(counter.glitches_us) == len(bad)
+        assert made(cleaned) == sum(increments)
+        assert len(cleaned.glitches_us) == len(bad)
 
     @pytest.mark.parametrize(
         ("values", "pac0", "reason"),
         [([1.0, float("nan")], 4_000, "not a number"), ([1.0], 0, "above zero")],
     )
-    def test_what_cannot_be_is_refused(
-        self, values: list[float], pac0: float, reason: str
-    ) -> None:
+    def test_what_cannot_be_is_refused(self, values: list[float], pac0: float, reason: str) -> None:
         with pytest.raises(EnergyError, match=reason):
             clean(values, pac0=pac0)
 
 
 class TestDays:
     def test_a_gap_within_a_day_is_exact(self) -> None:
-        counter = clean_at([(local(2026, 6, 15, 6), 0.0), (local(2026, 6, 15, 20), 21_000.0)])
-        (day,) = energy.daily_energy(counter, date(2026, 6, 15), date(2026, 6, 15))
+        cleaned = clean_at([(local(2026, 6, 15, 6), 0.0), (local(2026, 6, 15, 20), 21_000.0)])
+        (day,) = energy.daily_energy(cleaned, date(2026, 6, 15), date(2026, 6, 15))
 
         assert (day.energy_kwh, day.method, day.n_rows) == (21.0, "counter", 2)
         assert day.gap_max_s == 14 * 3_600
         assert day.coverage == pytest.approx(14 / 24)
 
     def test_a_gap_of_days_is_shared_out_by_expected_energy(self) -> None:
-        counter = clean_at(
+        cleaned = clean_at(
             [
                 *((local(2026, 6, 15, 12) + n * STEP, 200.0 * n) for n in range(144)),
                 *((local(2026, 6, 18) + n * STEP, 48_600.0) for n in range(288)),
             ]
         )
         expected = daily(date(2026, 6, 15), 10, 15, 5, 10)
-        days = energy.daily_energy(counter, date(2026, 6, 15), date(2026, 6, 18), expected=expected)
+        days = energy.daily_energy(cleaned, date(2026, 6, 15), date(2026, 6, 18), expected=expected)
 
         # Known until 23:55: 28.6 kWh. The 20 kWh after it: five minutes of 10, then 15, then 5.
         share = 10 * 5 / (24 * 60)
@@ -198,22 +197,22 @@ class TestDays:
         assert [d.coverage for d in days] == pytest.approx([0.5, 1, 1, 23 / 24 + 55 / 1_440])
 
     def test_a_gap_that_expectations_do_not_cover_is_refused(self) -> None:
-        counter = clean_at([(local(2026, 6, 15, 12), 0.0), (local(2026, 6, 18, 12), 48_000.0)])
+        cleaned = clean_at([(local(2026, 6, 15, 12), 0.0), (local(2026, 6, 18, 12), 48_000.0)])
 
         with pytest.raises(EnergyError, match="does not cover the gap from 2026-06-15T10:00"):
             energy.daily_energy(
-                counter, date(2026, 6, 15), date(2026, 6, 18),
+                cleaned, date(2026, 6, 15), date(2026, 6, 18),
                 expected=daily(date(2026, 6, 16), 1, 1, 1),
             )  # fmt: skip
 
     @pytest.mark.parametrize(("day", "hours"), [(date(2026, 3, 29), 23), (date(2026, 10, 25), 25)])
     def test_days_on_which_the_clocks_change_are_whole(self, day: date, hours: int) -> None:
         begins = datetime.combine(day, datetime.min.time(), ZoneInfo(ZONE)).astimezone(UTC)
-        counter = clean(
+        cleaned = clean(
             [1_000.0 * n for n in range(hours + 3)],
             start=begins - timedelta(hours=1), step=timedelta(hours=1),
         )  # fmt: skip
-        (found,) = energy.daily_energy(counter, day, day)
+        (found,) = energy.daily_energy(cleaned, day, day)
 
         assert (found.energy_kwh, found.n_rows) == (float(hours), hours)
 
@@ -233,20 +232,20 @@ class TestDays:
         assert (day.method, day.n_resets) == ("estimated", 1)
 
     def test_a_day_without_a_counter_is_missing_not_zero(self) -> None:
-        counter = clean([0.0, 100.0])
-        _, after = energy.daily_energy(counter, NOON.date(), NOON.date() + timedelta(days=1))
+        cleaned = clean([0.0, 100.0])
+        _, after = energy.daily_energy(cleaned, NOON.date(), NOON.date() + timedelta(days=1))
 
         assert (after.energy_kwh, after.method, after.coverage) == (None, "missing", 0)
 
     @given(st.lists(st.integers(0, 5_000), min_size=2, max_size=30), st.integers(1, 40))
     def test_days_add_up_to_what_was_made(self, steps: list[int], hours: int) -> None:
-        counter = clean(
+        cleaned = clean(
             [float(wh) for wh in np.cumsum(steps)], step=timedelta(hours=hours), pac0=20_000
         )
         last = (NOON + len(steps) * timedelta(hours=hours)).date()
-        days = energy.daily_energy(counter, NOON.date(), last)
+        days = energy.daily_energy(cleaned, NOON.date(), last)
 
-        assert sum(d.energy_kwh or 0 for d in days) == pytest.approx(made(counter) / 1_000)
+        assert sum(d.energy_kwh or 0 for d in days) == pytest.approx(made(cleaned) / 1_000)
         assert all(0 <= d.coverage <= 1 for d in days)
 
     def test_it_agrees_with_the_view_of_the_lake_on_clean_samples(self, tmp_path: Path) -> None:
@@ -264,12 +263,14 @@ class TestDays:
         lake.commit(1, readings, rows.sessions(), rows.quarantine())
         moment = catalog.Moment(readings=lake.files("readings"))
         catalog.rebuild(data, moment, time_zone=ZONE)
-        view = catalog.query(data, "SELECT day, energy_kwh, n_resets FROM daily_energy ORDER BY day")
+        view = catalog.query(
+            data, "SELECT day, energy_kwh, n_resets FROM daily_energy ORDER BY day"
+        )
 
         inverter = Inverter(serial_number="SIM0001", pac0=4_000, installed_at=start)
-        at_us, wh = energy.samples(readings, inverter)
-        counter = energy.clean_counter(at_us, wh, serial_number="SIM0001", pac0=4_000)
-        ours = energy.daily_energy(counter, date(2026, 6, 15), date(2026, 6, 17))
+        at_us, wh = counter.samples(readings, inverter)
+        cleaned = counter.clean_counter(at_us, wh, serial_number="SIM0001", pac0=4_000)
+        ours = energy.daily_energy(cleaned, date(2026, 6, 15), date(2026, 6, 17))
 
         assert [(d.day, d.energy_kwh, d.n_resets) for d in ours] == [
             (row["day"], pytest.approx(row["energy_kwh"]), row["n_resets"])
@@ -299,13 +300,11 @@ class TestSwap:
     def test_each_counter_is_good_for_its_own_time(self) -> None:
         parts = []
         for inverter in (self.OLD, self.NEW):
-            at_us, wh = energy.samples(self.readings(), inverter)
-            counter = energy.clean_counter(
+            at_us, wh = counter.samples(self.readings(), inverter)
+            cleaned = counter.clean_counter(
                 at_us, wh, serial_number=inverter.serial_number, pac0=inverter.pac0
             )
-            parts.append(
-                (inverter.pac0, energy.daily_energy(counter, NOON.date(), NOON.date()))
-            )
+            parts.append((inverter.pac0, energy.daily_energy(cleaned, NOON.date(), NOON.date())))
         (day,) = energy.site_days(parts, pac0=3_600)
 
         assert day.energy_kwh == pytest.approx((1_000 + 700) / 1_000)
@@ -315,7 +314,7 @@ class TestSwap:
         readings = rows.readings(
             rows.reading(ts=NOON), rows.reading(ts=NOON + STEP, energy_total_wh=100)
         )
-        _, wh = energy.samples(
+        _, wh = counter.samples(
             readings, Inverter(serial_number="SIM0001", pac0=4_000, installed_at=NOON)
         )
 
@@ -368,11 +367,11 @@ class TestExpected:
 
 class TestTrailingIndex:
     def days(self) -> tuple[energy.DayEnergy, ...]:
-        counter = clean(
+        cleaned = clean(
             [1_000.0 * n for n in range(24 * 100)],
             start=local(2026, 4, 1).astimezone(UTC), step=timedelta(hours=1),
         )  # fmt: skip
-        return energy.daily_energy(counter, date(2026, 4, 1), date(2026, 7, 9))
+        return energy.daily_energy(cleaned, date(2026, 4, 1), date(2026, 7, 9))
 
     def test_it_is_a_ratio_of_sums_over_sixty_days(self) -> None:
         expected = {date(2026, 4, 1) + timedelta(days=n): 30.0 for n in range(100)}
@@ -389,4 +388,4 @@ class TestTrailingIndex:
 
 def test_times_need_a_zone() -> None:
     with pytest.raises(EnergyError, match="has no time zone"):
-        energy.instant(datetime(2026, 1, 1))
+        counter.instant(datetime(2026, 1, 1))
