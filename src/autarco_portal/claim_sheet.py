@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from autarco_portal.guarantee import Assessment, Contract, Settlement
+    from autarco_portal.guarantee import Assessment, Settlement
+    from autarco_portal.guarantee_contract import Contract
 
 Table: TypeAlias = "tuple[Sequence[str], Sequence[Sequence[object]]]"
 """Header and rows."""

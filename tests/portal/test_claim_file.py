@@ -19,7 +19,7 @@ import pytest
 import rows
 from autarco_portal import claim_file, guarantee
 from autarco_portal.claim_file import ClaimFileError, Incident, Month, WeatherFile
-from autarco_portal.guarantee import Contract
+from autarco_portal.guarantee_contract import Contract
 from autarco_portal.guarantee_evidence import (
     Credit,
     GuaranteeError,

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -18,8 +18,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import corpus
-from autarco_portal import counter, energy, guarantee, guarantee_evidence, guarantee_risk
-from autarco_portal.guarantee import Contract, Settlement
+from autarco_portal import (
+    counter,
+    energy,
+    guarantee,
+    guarantee_contract,
+    guarantee_evidence,
+    guarantee_risk,
+)
+from autarco_portal.guarantee_contract import Contract
 from autarco_portal.guarantee_evidence import (
     Credit,
     GuaranteeError,
@@ -28,6 +35,9 @@ from autarco_portal.guarantee_evidence import (
     YearEvidence,
 )
 from autarco_portal.site import Inverter
+
+if TYPE_CHECKING:
+    from autarco_portal.guarantee import Settlement
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 VECTORS = corpus.FRAMES.parent / "pv" / "guarantee_vectors.json"
@@ -51,7 +61,7 @@ def local(*when: int) -> datetime:
 
 
 def whole_year(energy_kwh: Decimal | str, year: int = 1, **more: Any) -> YearEvidence:
-    begins, ends = guarantee.year_span(CONTRACT, year)
+    begins, ends = guarantee_contract.year_span(CONTRACT, year)
     part = Measured(serial_number="A", from_at=begins, to_at=ends, energy_kwh=Decimal(energy_kwh))
     return YearEvidence(year=year, measured=(part,), **more)
 
@@ -220,8 +230,8 @@ def year_3(v: dict[str, Any]) -> dict[str, Any]:
     june = local(2025, 6, 1), local(2025, 7, 1)
     december = local(2025, 12, 1), local(2026, 1, 1)
     return {
-        "guaranteed.geometric_kwh": guarantee.guaranteed_kwh(agreed, v["guaranteed.year"]),
-        "guaranteed.linear_kwh": guarantee.guaranteed_kwh(linear, v["guaranteed.year"]),
+        "guaranteed.geometric_kwh": guarantee_contract.guaranteed_kwh(agreed, v["guaranteed.year"]),
+        "guaranteed.linear_kwh": guarantee_contract.guaranteed_kwh(linear, v["guaranteed.year"]),
         "year3.measured_kwh": year.measured_kwh,
         "year3.estimated_gap_kwh": year.estimated_kwh,
         "year3.assessed_kwh": plain.assessed_kwh,
@@ -296,11 +306,11 @@ class TestOwnVectors:
     )
 
     def test_a_year_is_promised_less_than_the_one_before(self) -> None:
-        assert [guarantee.guaranteed_kwh(self.AGREED, year) for year in (1, 2, 3)] == [
+        assert [guarantee_contract.guaranteed_kwh(self.AGREED, year) for year in (1, 2, 3)] == [
             Decimal(900), Decimal(891), Decimal("882.09"),
         ]  # fmt: skip
         linear = msgspec.structs.replace(self.AGREED, degradation_kind="linear")
-        assert guarantee.guaranteed_kwh(linear, 3) == 882
+        assert guarantee_contract.guaranteed_kwh(linear, 3) == 882
 
     def test_registers_of_two_inverters_and_a_gap_between_them(self) -> None:
         """The registers of reference 3.3: only when they were read is known, not what between."""
@@ -414,12 +424,12 @@ class TestOwnVectors:
         assert settle(self.AGREED, whole_year("700", uncovered=(gap,))).assessed_kwh == 710
 
     def test_contract_years_are_local_days(self) -> None:
-        begins, ends = guarantee.year_span(CONTRACT, 1)
+        begins, ends = guarantee_contract.year_span(CONTRACT, 1)
         leap = contract(starts_on=date(2024, 2, 29))
 
         assert (begins.astimezone(UTC).hour, ends - begins) == (22, timedelta(days=366))
-        assert guarantee.year_span(leap, 2)[0].date() == date(2025, 3, 1)
-        assert guarantee.year_span(leap, 5)[0].date() == date(2028, 2, 29)
+        assert guarantee_contract.year_span(leap, 2)[0].date() == date(2025, 3, 1)
+        assert guarantee_contract.year_span(leap, 5)[0].date() == date(2028, 2, 29)
 
     def test_a_block_is_settled_when_it_is_over(self) -> None:
         block = contract(settlement="block", block_years=2, term_years=3)
