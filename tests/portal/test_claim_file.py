@@ -159,6 +159,8 @@ class TestWrite:
         shuffled = READINGS.take(pa.array([4, 2, 0, 1, 3]))
 
         assert write() == write(counters=shuffled, months=MONTHS[::-1])
+        with zipfile.ZipFile(io.BytesIO(write())) as archive:
+            assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
     def test_the_sheet_leads_from_the_contract_to_the_money(self) -> None:
         sheet = {row["step"]: row for row in table(write(), "calculation.csv")}

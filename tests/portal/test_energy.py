@@ -95,6 +95,12 @@ class TestCleanCounter:
     def test_an_absurd_last_value_waits_for_its_successors(self) -> None:
         assert made(clean([5_000_000, 5_000_200, 0])) == 200
 
+    def test_a_new_level_is_believed_after_six_more_samples(self) -> None:
+        old = [5_000_000, 5_000_200]
+
+        assert clean([*old, *[300_000] * 6]).breaks == ()
+        assert len(clean([*old, *[300_000] * 7]).breaks) == 1
+
     def test_several_absurd_values_in_a_row_do_not_matter(self) -> None:
         values = [5_000_000, 5_000_200, 0, 4_294_967_295, 17, 5_000_800, 5_001_000]
 
