@@ -33,6 +33,13 @@ def numbers(results: Path) -> dict[str, Any]:
     }
 
 
+def before(results: Path) -> dict[str, Any]:
+    """Returns how long each script took, and how it ended, when the page was last made."""
+    page_result = results / "summary.json"
+    found: dict[str, Any] = record.read(page_result)["numbers"] if page_result.exists() else {}
+    return {"exit_codes_other_than_0": {}, "seconds_of_scripts": {}} | found
+
+
 # --- budgets: what, budget as text, file, figure, whether it is met --------------------------
 
 
