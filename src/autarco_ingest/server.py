@@ -126,6 +126,8 @@ def run(settings: Settings) -> int:
         trio.run(_run, settings, ready)
     except* Exception as errors:
         code = _report(errors, was_serving=ready.is_set())
+    # The interpreter collects what is left when it ends; libraries complain of what it may not.
+    gc.unfreeze()
     return code
 
 
