@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 READY_S = 60.0
+STARTS = 5
 STOP_S = 20.0
 
 BUCKET = "solar"
@@ -43,31 +44,46 @@ _PORTS = (
 def running() -> Iterator[int]:
     """Runs a server with one empty bucket and yields its port; it is ended in any case."""
     with tempfile.TemporaryDirectory(prefix="weed-") as directory:
+        process, port = _started(Path(directory))
+        try:
+            yield port
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait(STOP_S)
+
+
+def _started(directory: Path) -> tuple[subprocess.Popen[bytes], int]:
+    """Starts a server. One of its nine ports may be taken between our look and its own."""
+    for attempt in range(1, STARTS + 1):
         ports = _free_ports(len(_PORTS))
-        log = Path(directory) / "weed.log"
+        port = ports[_PORTS.index("s3.port")]
+        log = directory / f"weed-{attempt}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [
                     _binary(),
-                    *("mini", "-dir", directory, "-bucket", BUCKET),
+                    *("mini", "-dir", str(directory), "-bucket", BUCKET),
                     *("-ip", "127.0.0.1", "-ip.bind", "127.0.0.1"),
                     # Nothing but S3, and no word to anybody.
                     *("-master.telemetry=false", "-webdav=false", "-admin.ui=false"),
                     *("-s3.port.iceberg=0", "-s3.port.lance=0"),
-                    *(f"-{name}={port}" for name, port in zip(_PORTS, ports, strict=True)),
-                    *(f"-admin.port={port}" for port in _free_ports(1)),
+                    *(f"-{name}={number}" for name, number in zip(_PORTS, ports, strict=True)),
+                    *(f"-admin.port={number}" for number in _free_ports(1)),
                 ],
                 env=os.environ | KEYS,
                 stdout=output,
                 stderr=output,
             )
         try:
-            port = ports[_PORTS.index("s3.port")]
             _wait(process, port, log)
-            yield port
-        finally:
-            process.send_signal(signal.SIGKILL)
+        except BaseException:
+            process.kill()
             process.wait(STOP_S)
+            if attempt == STARTS or "Port allocation failed" not in log.read_text(errors="replace"):
+                raise
+        else:
+            return process, port
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _binary() -> str:
