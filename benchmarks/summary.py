@@ -63,6 +63,16 @@ def _single(ingest: dict[str, Any]) -> tuple[str, bool]:
     return f"{ours:.1f} µs, {ours / floor:.1f} times the bare epoll loop", ours <= 20
 
 
+def _at_rate(ingest: dict[str, Any]) -> tuple[str, bool]:
+    cases: Iterable[dict[str, Any]] = ingest["open_loop_ours"]
+    us = next(
+        case["server_cpu_us_per_frame"]
+        for case in cases
+        if (case["sticks"], case["rate"]) == (10_000, 10_000)
+    )
+    return f"{us:.1f} µs", us <= 20
+
+
 def _to(name: str, limit: float) -> Callable[[dict[str, Any]], tuple[str, bool]]:
     def ratios(ingest: dict[str, Any]) -> tuple[str, bool]:
         judged = [case for case in ingest["closed_loop"] if case["is_judged"]]
@@ -111,10 +121,16 @@ def _peers(discipline: str) -> Callable[[dict[str, Any]], tuple[str, bool]]:
 
 BUDGETS: tuple[tuple[str, str, str, Callable[[dict[str, Any]], tuple[str, bool]]], ...] = (
     ("decode and validate a 0x0507 frame", "≤ 250 ns", "decode", _decode),
-    ("frame in, durable, in Parquet, ack out; 10,000 connections", "≤ 20 µs", "ingest", _single),
-    ("the same, to a plain trio server that stores nothing", "≤ 1/3", "ingest", _to(TRIO, 1 / 3)),
-    ("the same, to a bare epoll loop that stores nothing", "≤ 2", "ingest", _to(FLOOR, 2.0)),
-    ("the same in bursts of 16", "≤ 2.5 µs", "ingest", _bursts),
+    (
+        "frame in, durable, in Parquet, ack out; 10,000 connections, saturated",
+        "≤ 20 µs",
+        "ingest",
+        _single,
+    ),
+    ("the same at 10,000 frames/s, in short runs with a batch", "≤ 20 µs", "ingest", _at_rate),
+    ("saturated, to a plain trio server that stores nothing", "≤ 1/3", "ingest", _to(TRIO, 1 / 3)),
+    ("saturated, to a bare epoll loop that stores nothing", "≤ 2", "ingest", _to(FLOOR, 2.0)),
+    ("saturated, in bursts of 16", "≤ 2.5 µs", "ingest", _bursts),
     ("own memory per idle stick", "≤ 1 KiB", "connections-18000-on-1", _memory),
     ("ack latency at 10,000 frames/s, p99, up to 10,000 sticks", "≤ 100 ms", "ingest", _latency),
     ("Parquet of real captures after compaction", "≤ 30 B per reading", "lake-encoding", _captures),

@@ -227,7 +227,8 @@ impl Gateway {
     }
 
     /// Makes everything staged durable and adds its rows to the batch; the answers leave with the
-    /// next [`Gateway::answer`] or [`Gateway::turn`]. Returns the number of records. After an error all of it is staged
+    /// next [`Gateway::answer`] or [`Gateway::turn`]. Returns how much was staged,
+    /// a record and its answer counted apart. After an error all of it is staged
     /// again and nothing of it is answered.
     pub fn commit(&self, now: Moment) -> io::Result<usize> {
         let mut journal = lock(&self.journal);
