@@ -1,10 +1,10 @@
 """How do people ask the data anything, always of whole commits?
 
-`rebuild` writes catalog.duckdb: a database without rows, only views. Those of the schema `files`
-name the exact files of one moment, that is the table's data files and the tail; all others are made
-of these and are always the same. It replaces the one before by a rename, so whoever opens it sees
-either moment, no reading twice and none missing. `query` opens it fresh for each call and lets
-nothing be written.
+`rebuild` writes catalog.duckdb: a database without rows, only views. Those of the schema
+`moment_files` name the exact files of one moment, that is the table's data files and the tail; all
+others are made of these and are always the same. It replaces the one before by a rename, so whoever
+opens it sees either moment, no reading twice and none missing. `query` opens it fresh for each call
+and lets nothing be written.
 
 The only module that imports duckdb. It never looks for files itself: which files belong together
 is known to whoever committed them (`lake.Lake.files`, `latest.Tail.current`).
@@ -48,7 +48,7 @@ _READING_STATEMENTS = frozenset(
 
 VIEWS = ("readings", "sessions", "quarantine", "latest", *views.COLUMNS)
 
-_FILES = "files"
+_FILES = "moment_files"
 """Schema of the views that change with every moment."""
 
 _VIEW_DEFINITIONS = """
