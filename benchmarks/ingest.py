@@ -46,6 +46,7 @@ from processes import (
     Server,
     closed_loop,
     cpu_s,
+    end,
     fleet_binary,
     free_port,
     pinned,
@@ -136,11 +137,7 @@ class Baseline:
 
     def end(self) -> None:
         """Makes sure that the process is gone."""
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait(STOP_S)
-        if self.process.stdout is not None:
-            self.process.stdout.close()
+        end(self.process)
 
 
 def main() -> int:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 READY_S = 60.0
 SETTLE_S = 120.0
+LOOK_S = 0.02
+"""How often a server is asked whether it is done: less than its work takes."""
 STOP_S = 30.0
 WHOLE = "server"
 """The one part of a server that has no other."""
@@ -168,6 +170,35 @@ class Peer:
         os.killpg(self.process.pid, number)
 
 
+class SqlPeer(Peer):
+    """A server that answers SQL in PostgreSQL's protocol; its table is `readings`."""
+
+    connection: Any
+    """Of psycopg; each statement is a transaction."""
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Returns the rows of an answer."""
+        rows: list[tuple[Any, ...]] = self.connection.execute(sql, binary=True).fetchall()
+        return rows
+
+    def count(self) -> int:
+        """Counts the rows."""
+        return int(self.connection.execute("SELECT count(*) FROM readings").fetchone()[0])
+
+    def _connect_sql(self, address: str, log: Path) -> None:
+        """Waits until the server takes a connection, and keeps it."""
+        import psycopg  # type: ignore[import-not-found]
+
+        def answers() -> bool:
+            try:
+                self.connection = psycopg.connect(address, autocommit=True)
+            except psycopg.OperationalError:
+                return False
+            return True
+
+        self._wait_for(answers, log)
+
+
 def end_gently() -> None:
     """Lets SIGTERM unwind this process as Ctrl-C does; paused peers would stay for ever."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -202,17 +233,6 @@ def tree_cpu_s(pid: int) -> float:
 def disk_bytes(directory: Path) -> int:
     """Returns the space that the files below a directory take."""
     return sum(path.stat().st_blocks * 512 for path in directory.rglob("*") if path.is_file())
-
-
-def wait_until(
-    what: str, condition: Callable[[], bool], *, seconds: float, every_s: float = 0.02
-) -> None:
-    """Waits until a callable returns something true; finer than the one of `processes`."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise SystemExit(f"not in {seconds} s: {what}")
-        time.sleep(every_s)
 
 
 def listens(port: int) -> bool:

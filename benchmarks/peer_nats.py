@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import peer
-from processes import free_port
+from processes import free_port, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,7 +117,9 @@ class Nats(peer.Peer):
                 raise SystemExit(f"{self.name}: the writer has ended")
             return asyncio.run(self._messages()) == 0
 
-        peer.wait_until("all messages are in Parquet", is_empty, seconds=120.0, every_s=WRITTEN_S)
+        wait_until(
+            "all messages are in Parquet", is_empty, seconds=peer.SETTLE_S, every_s=WRITTEN_S
+        )
 
     def count(self) -> int:
         """Returns the rows of the files."""

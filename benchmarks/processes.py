@@ -124,11 +124,16 @@ class Server:
 
     def end(self) -> None:
         """Makes sure that the process is gone."""
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait(STOP_S)
-        if self.process.stdout is not None:
-            self.process.stdout.close()
+        end(self.process)
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """Makes sure that a process is gone, and closes what is read of it."""
+    if process.poll() is None:
+        process.kill()
+        process.wait(STOP_S)
+    if process.stdout is not None:
+        process.stdout.close()
 
 
 def settle(servers: list[Server], readings: int) -> None:
@@ -232,10 +237,10 @@ def kernel_socket_bytes() -> int:
     return int(found[1]) * os.sysconf("SC_PAGE_SIZE") if found else 0
 
 
-def wait_until(what: str, condition: Any, *, seconds: float) -> None:
+def wait_until(what: str, condition: Any, *, seconds: float, every_s: float = 0.1) -> None:
     """Waits until a callable returns something true."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
             raise SystemExit(f"not in {seconds} s: {what}")
-        time.sleep(0.1)
+        time.sleep(every_s)

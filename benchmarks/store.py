@@ -32,6 +32,7 @@ import pyarrow.parquet as pq
 
 import peer
 import record
+import summary
 from autarco_ingest import catalog, maintenance, paths, schema, settings
 from autarco_ingest.lake import Lake
 from autarco_ingest.table_store import LocalStore
@@ -185,7 +186,7 @@ def main() -> int:
     path = record.write("store-quick" if options.quick else "store",
                         claim=CLAIM, numbers=numbers, on=on)  # fmt: skip
     sys.stdout.write(f"{json.dumps(numbers, indent=1)}\n{path.relative_to(record.REPOSITORY)}\n")
-    sys.stdout.write(_markdown(numbers))
+    sys.stdout.write("\n".join([*summary.store_table(numbers), ""]))
     return 0 if numbers["holds"] else 1
 
 
@@ -270,7 +271,7 @@ def _ask(
             OURS: lambda sql: connection.execute(sql).fetchall()
         }
         for each in peers:
-            assert isinstance(each, Postgres | QuestDB)
+            assert isinstance(each, peer.SqlPeer)
             ask[each.name] = each.query
         for number in range(rounds + 1):
             for question, of_stores in QUESTIONS.items():
@@ -321,22 +322,6 @@ def _equal(one: Any, other: Any) -> bool:
     if isinstance(one, float) and isinstance(other, float):
         return math.isclose(one, other, rel_tol=1e-6)
     return bool(one == other)
-
-
-def _markdown(numbers: dict[str, Any]) -> str:
-    stores = numbers["stores"]
-    lines = [f"| | {' | '.join(stores)} |\n|---|{'---|' * len(stores)}\n"]
-    for what, key in {
-        "bytes per reading": "bytes_per_reading",
-        "load, s": "load_s",
-        "compaction, checkpoint or apply after it, s": "settle_s",
-        "CPU µs per reading": "server_cpu_us_per_reading",
-    }.items():
-        lines.append(f"| {what} | {' | '.join(str(store[key]) for store in stores.values())} |\n")
-    for question, found in numbers["questions"].items():
-        cells = " | ".join(f"{found['warm_ms'][name]:,.1f}" for name in stores)
-        lines.append(f"| {question}, ms | {cells} |\n")
-    return "".join(lines)
 
 
 def _say(text: str) -> None:

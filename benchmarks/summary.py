@@ -192,8 +192,8 @@ def page(result: dict[str, Any]) -> str:
         _section("Budgets", budgets_table(found["budgets"])),
         _section("One frame on its way per connection, or a burst", _loops(found["closed_loop"])),
         _section("Frames at intended times", _open(found)),
-        _section("Peers", _peers_table(found["peers"])),
-        _section("The same days in a store", _store_table(found["store"])),
+        _section("Peers", peers_table(found["peers"])),
+        _section("The same days in a store", store_table(found["store"])),
         _section("Where the time of a frame goes", _stages_table(found["stages"])),
     )
     return "\n".join([*head, *(line for section in sections for line in section)])
@@ -268,7 +268,8 @@ def _open(found: dict[str, Any]) -> list[str]:
     ]
 
 
-def _peers_table(peers: dict[str, Any]) -> list[str]:
+def peers_table(peers: dict[str, Any]) -> list[str]:
+    """Returns the lines of the comparison with peers."""
     if not peers:
         return []
     lines = []
@@ -314,21 +315,25 @@ def _times(ratio: dict[str, Any] | None) -> str:
     return "" if ratio is None else f"{ratio['median']:,.1f}"
 
 
-def _store_table(store: dict[str, Any]) -> list[str]:
+def store_table(store: dict[str, Any]) -> list[str]:
+    """Returns the lines of the comparison of stores."""
     if not store:
         return []
-    names = list(store["stores"])
+    stores = store["stores"]
+    figures = {
+        "bytes per reading": "bytes_per_reading",
+        "load, s": "load_s",
+        "compaction, checkpoint or apply after it, s": "settle_s",
+        "CPU µs per reading": "server_cpu_us_per_reading",
+    }
     rows = [
-        (
-            "bytes per reading",
-            *(f"{store['stores'][name]['bytes_per_reading']:.1f}" for name in names),
-        ),
+        *((what, *(each[key] for each in stores.values())) for what, key in figures.items()),
         *(
-            (f"{question}, ms", *(f"{asked['warm_ms'][name]:,.1f}" for name in names))
+            (f"{question}, ms", *(f"{asked['warm_ms'][name]:,.1f}" for name in stores))
             for question, asked in store["questions"].items()
         ),
     ]
-    return _table((f"{store['readings']:,} readings", *names), rows)
+    return _table((f"{store['readings']:,} readings", *stores), rows)
 
 
 def _stages_table(cases: list[dict[str, Any]]) -> list[str]:

@@ -16,6 +16,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from autarco_portal.site import EARTH_RADIUS_KM
+
 if TYPE_CHECKING:
     from autarco_portal.site import Site
 
@@ -25,7 +27,6 @@ Floats: TypeAlias = npt.NDArray[np.floating]
 Bools: TypeAlias = npt.NDArray[np.bool_]
 Ints: TypeAlias = npt.NDArray[np.integer]
 
-EARTH_RADIUS_KM = 6371.0
 NOBODY = -1
 
 # Pairs of 256 x 10,000 sites are 20 MB, cubes of 64 sites x 365 days x 20 peers 2 MB: the latter

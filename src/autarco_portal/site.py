@@ -12,6 +12,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 MONTHS, HOURS = 12, 24
+EARTH_RADIUS_KM = 6_371.0
+"""Mean radius; distances of neighbours and stations are as if on a sphere."""
 
 
 class SiteError(ValueError):

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import polars as pl
 
+from autarco_portal.site import EARTH_RADIUS_KM
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -42,8 +44,6 @@ offset" where they are one satellite picture.
 """
 
 MEASURES = ("ghi", "dni", "dhi", "temp_air", "wind_speed")
-
-EARTH_RADIUS_KM = 6_371.0
 
 DISTANCE_MIN_KM = 0.1
 """Nearer than this a station is the place; its weight stays finite."""
