@@ -7,9 +7,11 @@ translation and returns it as it is.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
+from autarco_portal.guarantee_record import GuaranteeStatus
 from autarco_portal.incidents import Cause, CloseReason, Severity
+from autarco_portal.people import MemberRole, OrganisationKind
 
 if TYPE_CHECKING:
     from autarco_portal.pages.words import Words
@@ -92,30 +94,69 @@ CLOSE_REASON: dict[CloseReason, str] = {
     CloseReason.WITHDRAWN: N_("Late data showed that nothing was wrong"),
 }
 
+ORGANISATION_KIND: dict[OrganisationKind, str] = {
+    OrganisationKind.DISTRIBUTOR: N_("Distributor"),
+    OrganisationKind.RESELLER: N_("Reseller"),
+    OrganisationKind.INSTALLER: N_("Installer"),
+    OrganisationKind.MAINTENANCE: N_("Maintenance"),
+}
+
+MEMBER_ROLE: dict[MemberRole, str] = {
+    MemberRole.STAFF: N_("Member of staff"),
+    MemberRole.MANAGER: N_("Manager"),
+}
+
+GUARANTEE_STATUS: dict[GuaranteeStatus, str] = {
+    GuaranteeStatus.REQUESTED: N_("Requested"),
+    GuaranteeStatus.REFUSED: N_("Refused"),
+    GuaranteeStatus.QUOTED: N_("Offered"),
+    GuaranteeStatus.EXPIRED: N_("Offer expired"),
+    GuaranteeStatus.ACTIVE: N_("In force"),
+    GuaranteeStatus.SUSPENDED: N_("Suspended"),
+    GuaranteeStatus.LAPSED: N_("Lapsed"),
+    GuaranteeStatus.ENDED: N_("Ended"),
+}
+
 REVIEW = {
     "coverage_below_minimum": N_("less was measured than the contract asks for"),
     "estimates_capped": N_("more would have been estimated than the contract allows"),
 }
 """Why a person looks at a settlement, without the year in front."""
 
+Code: TypeAlias = (
+    Health | Cause | Severity | CloseReason | OrganisationKind | MemberRole | GuaranteeStatus
+)
 
-def name(code: Health | Cause | Severity | CloseReason, words: Words) -> str:
+
+def name(code: Code, words: Words) -> str:
     """Returns what a code is called."""
     match code:
         case Health():
-            return words.say(HEALTH[code][0])
+            text = HEALTH[code][0]
         case Cause():
-            return words.say(CAUSE[code][0])
+            text = CAUSE[code][0]
         case Severity():
-            return words.say(SEVERITY[code])
+            text = SEVERITY[code]
         case CloseReason():
-            return words.say(CLOSE_REASON[code])
+            text = CLOSE_REASON[code]
+        case OrganisationKind():
+            text = ORGANISATION_KIND[code]
+        case MemberRole():
+            text = MEMBER_ROLE[code]
+        case GuaranteeStatus():
+            text = GUARANTEE_STATUS[code]
+    return words.say(text)
 
 
 def explanation(code: Health | Cause, words: Words) -> str:
     """Returns what a code means."""
-    match code:
-        case Health():
-            return words.say(HEALTH[code][1])
-        case Cause():
-            return words.say(CAUSE[code][1])
+    return words.say(HEALTH[code][1] if isinstance(code, Health) else CAUSE[code][1])
+
+
+def review(reason: str, words: Words) -> str:
+    """Returns why a person looks at a settlement; `reason` is as `guarantee` writes it."""
+    year, _, why = reason.removeprefix("year_").partition("_")
+    return f"{words.say(YEAR)} {year}: {words.say(REVIEW[why])}"
+
+
+YEAR = N_("year")

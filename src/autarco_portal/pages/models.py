@@ -12,11 +12,12 @@ from typing import ClassVar, Literal
 
 from msgspec import Struct
 
-from autarco_portal.guarantee import Settlement  # noqa: TC001
 from autarco_portal.guarantee_contract import Contract  # noqa: TC001
+from autarco_portal.guarantee_record import GuaranteeStatus, SettlementRecord  # noqa: TC001
 from autarco_portal.incidents import Cause, CloseReason, Severity  # noqa: TC001
 from autarco_portal.pages.charts import Chart  # noqa: TC001
 from autarco_portal.pages.labels import Health  # noqa: TC001
+from autarco_portal.people import MemberRole, OrganisationKind  # noqa: TC001
 
 Tab = Literal["sites", "alarms", "guarantees", "organisations", "profile", ""]
 
@@ -203,7 +204,10 @@ class SitePage(Page, frozen=True, kw_only=True):
     month_kwh: float | None
     total_kwh: float | None
     day: date
-    is_today: bool
+    previous_day: date | None
+    """None before the first reading."""
+    next_day: date | None
+    """None after today."""
     earliest_day: date | None
     power_chart: Chart
     mppt_charts: tuple[Chart, ...]
@@ -234,6 +238,7 @@ class TimelineEntry(Struct, frozen=True, kw_only=True):
     what: str
     """In words of the source."""
     by: str = ""
+    comment: str = ""
 
 
 class AlarmPage(Page, frozen=True, kw_only=True):
@@ -256,7 +261,7 @@ class GuaranteeRow(Struct, frozen=True, kw_only=True):
 
     contract_id: str
     site_name: str
-    site_id: str
+    status: GuaranteeStatus
     starts_on: date
     ends_before: date
     guaranteed_kwh: Decimal
@@ -288,9 +293,10 @@ class GuaranteePage(Page, frozen=True, kw_only=True):
 
     template: ClassVar[str] = "guarantee.html"
     contract: Contract
+    status: GuaranteeStatus
     site_name: str
     so_far: YearSoFar | None
-    settlements: tuple[Settlement, ...]
+    settlements: tuple[SettlementRecord, ...]
     chart: Chart
 
 
@@ -299,12 +305,10 @@ class OrganisationRow(Struct, frozen=True, kw_only=True):
 
     organisation_id: str
     name: str
-    kind: str
-    """In words of the source."""
-    depth: int
-    """0 for one at the top of the tree."""
+    kind: OrganisationKind
+    parent: str = ""
+    """Whom it belongs to, by name."""
     people: int
-    sites: int
 
 
 class Organisations(Page, frozen=True, kw_only=True):
@@ -313,6 +317,8 @@ class Organisations(Page, frozen=True, kw_only=True):
     template: ClassVar[str] = "organisations.html"
     rows: tuple[OrganisationRow, ...]
     may_add: bool
+    kinds: tuple[OrganisationKind, ...] = tuple(OrganisationKind)
+    error: str = ""
 
 
 class MemberRow(Struct, frozen=True, kw_only=True):
@@ -321,13 +327,14 @@ class MemberRow(Struct, frozen=True, kw_only=True):
     person_id: str
     name: str
     email: str
-    role: str
-    """In words of the source."""
+    role: MemberRole
     has_second_factor: bool
     is_disabled: bool
     is_invited: bool
     """Has not chosen a password yet."""
     is_self: bool
+    may_disable: bool = False
+    may_reset_second_factor: bool = False
 
 
 class OrganisationPage(Page, frozen=True, kw_only=True):
@@ -336,11 +343,9 @@ class OrganisationPage(Page, frozen=True, kw_only=True):
     template: ClassVar[str] = "organisation.html"
     organisation_id: str
     name: str
-    kind: str
-    """In words of the source."""
+    kind: OrganisationKind
     members: tuple[MemberRow, ...]
-    roles: tuple[tuple[str, str], ...]
-    """That may be given: code, and words of the source."""
+    roles: tuple[MemberRole, ...] = tuple(MemberRole)
     may_invite: bool
     invitation_link: str = ""
     """Shown once, where no mail can be sent."""

@@ -82,6 +82,7 @@ def environment(language: Language) -> jinja2.Environment:
         "duration": here.duration,
         "label": lambda code: labels.name(code, here),
         "explanation": lambda code: labels.explanation(code, here),
+        "review": lambda reason: labels.review(reason, here),
     }
 
     def chart_data(chart: Chart) -> Markup:
