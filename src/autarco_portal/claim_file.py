@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from autarco_portal.guarantee import Decision, Settlement
+    from autarco_portal.incidents import Incident
     from autarco_portal.site import Site
 
 FORMAT = "autarco-claim-1"
@@ -70,20 +71,6 @@ class WeatherFile(msgspec.Struct, frozen=True, kw_only=True):
     first: date
     last: date
     sha256: str
-
-
-class Incident(msgspec.Struct, frozen=True, kw_only=True):
-    """An alarm and when people knew and acted."""
-
-    incident_id: str
-    cause: str
-    opened_at: datetime
-    detected_at: datetime
-    installer_notified_at: datetime | None = None
-    owner_notified_at: datetime | None = None
-    acknowledged_at: datetime | None = None
-    closed_at: datetime | None = None
-    lost_kwh: Decimal | None = None
 
 
 class _Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -307,7 +294,7 @@ def _incidents(incidents: Sequence[Incident]) -> Table:
             _utc(found.owner_notified_at),
             _utc(found.acknowledged_at),
             _utc(found.closed_at),
-            found.lost_kwh,
+            f"{found.lost_kwh:.3f}",
         )
         for found in sorted(incidents, key=lambda i: (i.opened_at, i.incident_id))
     ]
