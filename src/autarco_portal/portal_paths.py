@@ -33,6 +33,16 @@ class PortalDirectory(msgspec.Struct, frozen=True):
         return self.root / "sites.json"
 
     @property
+    def guarantees(self) -> Path:
+        """The guarantees, as a JSON list, where no store keeps them."""
+        return self.root / "guarantees.json"
+
+    @property
+    def settlements(self) -> Path:
+        """Directory of what was settled: documents and claim files."""
+        return self.root / "settlements"
+
+    @property
     def weather(self) -> Path:
         """Directory of the weather table."""
         return self.root / "weather"
