@@ -91,7 +91,7 @@ class Words(Struct, frozen=True, kw_only=True, eq=False):
     def power(self, watt: float | None) -> str:
         """Returns power in W, or kW when it is much."""
         if watt is not None and abs(watt) >= KILOWATT_FROM:
-            return f"{self.number(watt / 1000, 1)} kW"
+            return f"{self.number(watt / 1000, 1 if abs(watt) < 100_000 else 0)} kW"
         return NOTHING if watt is None else f"{self.number(watt)} W"
 
     def energy(self, kwh: float | Decimal | None, digits: int = 0) -> str:
@@ -148,7 +148,12 @@ class Words(Struct, frozen=True, kw_only=True, eq=False):
 
     def duration(self, span: timedelta) -> str:
         """Returns a length of time, roughly, such as 2 hours."""
-        return dates.format_timedelta(span, threshold=1.5, locale=self.locale)
+        return dates.format_timedelta(span, locale=self.locale)
+
+    @property
+    def separators(self) -> str:
+        """Decimal mark and group mark."""
+        return numbers.get_decimal_symbol(self.locale) + numbers.get_group_symbol(self.locale)
 
     def calendar(self) -> dict[str, list[str]]:
         """Returns the names that charts need for their axes."""
