@@ -23,7 +23,9 @@ EVIL = '<script>alert("1")</script>'
 """A name that a page must show as it is written."""
 
 
-def frame(path: str = "/", tab: models.Tab = "", person: str | None = "J. de Vries") -> models.Frame:
+def frame(
+    path: str = "/", tab: models.Tab = "", person: str | None = "J. de Vries"
+) -> models.Frame:
     """What is around a page of somebody who is signed in."""
     return models.Frame(
         path=path,

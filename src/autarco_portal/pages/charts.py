@@ -86,4 +86,3 @@ def spec(chart: Chart, locale: Locale) -> Markup:
     encoded = msgspec.json.encode(data).decode()
     # Within a script element only "<" could end or nest it; JSON may write it as it likes.
     return Markup(encoded.replace("<", "\\u003c").replace("\u2028", "\\u2028"))  # noqa: S704
-

@@ -75,7 +75,7 @@ def environment(language: Language) -> jinja2.Environment:
         "energy": here.energy,
         "euro": here.euro,
         "day": here.day,
-        "short_day": here.short_day,
+        "last_day": here.last_day,
         "month": here.month,
         "moment": here.moment,
         "clock": here.clock,

@@ -33,7 +33,9 @@ def serve_static(name: str, request: Request) -> Response[bytes]:
     else:
         raise NotFoundException
     headers = {"Cache-Control": FOR_EVER, "Vary": "Accept-Encoding"}
-    takes = [part.split(";")[0].strip() for part in request.headers.get("accept-encoding", "").split(",")]
+    takes = [
+        part.split(";")[0].strip() for part in request.headers.get("accept-encoding", "").split(",")
+    ]
     if "gzip" in takes:
         headers["Content-Encoding"] = "gzip"
         return Response(_compressed(name), media_type=media_type, headers=headers)

@@ -8,7 +8,7 @@ they are shown in.
 from __future__ import annotations
 
 import io
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from functools import cache
 from importlib import resources
@@ -64,6 +64,11 @@ def preferred(chosen: str | None, accept_language: str | None) -> Language:
     return Language.DUTCH
 
 
+def N_(text: str) -> str:  # noqa: N802 - the name that tools for translation look for
+    """Marks a text for translation."""
+    return text
+
+
 class Words(Struct, frozen=True, kw_only=True, eq=False):
     """Writes in one language."""
 
@@ -113,9 +118,9 @@ class Words(Struct, frozen=True, kw_only=True, eq=False):
         """Returns a date, such as 3 August 2026."""
         return NOTHING if day is None else dates.format_date(day, "d MMMM y", locale=self.locale)
 
-    def short_day(self, day: date) -> str:
-        """Returns weekday, day and month, such as Mon 3 Aug."""
-        return dates.format_date(day, "EEE d MMM", locale=self.locale)
+    def last_day(self, ends_before: date) -> str:
+        """Returns the day before, with which a time that ends before a day is said to end."""
+        return self.day(ends_before - timedelta(days=1))
 
     def month(self, day: date) -> str:
         """Returns the month of a date, such as August 2026."""
@@ -140,11 +145,10 @@ class Words(Struct, frozen=True, kw_only=True, eq=False):
         """Returns how long ago something was, roughly, such as 5 minutes ago."""
         if at is None:
             return NOTHING
-        return dates.format_timedelta(
-            min(at.astimezone(UTC) - now.astimezone(UTC), timedelta(0)),
-            add_direction=True,
-            locale=self.locale,
-        )
+        since = now - at
+        if since < timedelta(seconds=10):
+            return self.say(N_("just now"))
+        return dates.format_timedelta(-since, add_direction=True, locale=self.locale)
 
     def duration(self, span: timedelta) -> str:
         """Returns a length of time, roughly, such as 2 hours."""
