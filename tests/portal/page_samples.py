@@ -47,7 +47,7 @@ def power_chart() -> Chart:
         hour = time.hour + time.minute / 60
         if 9.5 <= hour < 10.25:
             return None
-        bell = math.sin(max(0.0, min(1.0, (hour - 5.3) / 16.7)) * math.pi) ** 1.6
+        bell: float = math.sin(max(0.0, min(1.0, (hour - 5.3) / 16.7)) * math.pi) ** 1.6
         return round(size * bell * (0.93 + 0.07 * math.sin(hour * 9)))
 
     return Chart(
@@ -80,7 +80,7 @@ def bar_chart(chart_id: str, title: str, days: list[date], size: float) -> Chart
         labels=tuple(day.isoformat() for day in days),
         series=(
             Series(name="Expected", values=tuple(v * 1.05 for v in values), role="expected"),
-            Series(name="Energy", values=tuple(values[:-2]) + (None, None)),
+            Series(name="Energy", values=(*values[:-2], None, None)),
         ),
         digits=1,
         x_hover="%d-%m-%Y",
@@ -152,10 +152,8 @@ def site_page() -> models.SitePage:
             ),
         ),
         silent_times=(
-            models.SilentTime(start=NOW - timedelta(hours=6), end=NOW - timedelta(hours=5)),
-            models.SilentTime(
-                start=NOW - timedelta(days=3), end=None, inverter_sn="26010007A1B2C3"
-            ),
+            models.SilentTime(start=datetime(2026, 6, 18, 9, 15), end=datetime(2026, 6, 18, 11)),
+            models.SilentTime(start=datetime(2026, 6, 21, 9, 30), end=None),
         ),
         alarms=(alarm(), alarm(cause=Cause.UNDERPERFORMANCE, severity=Severity.WARNING)),
         inverters=(
@@ -300,14 +298,14 @@ def pages() -> dict[str, tuple[models.Frame, models.Page]]:
             frame("/profile/second-factor", "profile"),
             models.SecondFactorSetup(
                 qr_svg='<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 2 2"></svg>',
-                secret="JBSW Y3DP EHPK 3PXP",
+                secret="JBSW Y3DP EHPK 3PXP",  # noqa: S106
                 is_mandatory=True,
             ),
         ),
         "invitation": (
             stranger,
             models.Invitation(
-                token="abc",
+                token="abc",  # noqa: S106
                 email="a@example.nl",
                 name="A. Smit",
                 organisation=EVIL,
@@ -414,14 +412,14 @@ def pages() -> dict[str, tuple[models.Frame, models.Page]]:
                 ),
                 tokens=(
                     models.AppTokenRow(
-                        token_id="t1",
+                        token_id="t1",  # noqa: S106
                         name="Home Assistant",
                         created_at=NOW - timedelta(days=30),
                         used_at=NOW - timedelta(minutes=2),
                     ),
                 ),
                 password_length_min=12,
-                new_token="atk_0123456789abcdef",
+                new_token="atk_0123456789abcdef",  # noqa: S106
             ),
         ),
         "failure": (stranger, models.Failure(status=404, sentence="")),

@@ -8,10 +8,10 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from html.parser import HTMLParser
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import page_samples
 import pytest
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
@@ -19,6 +19,7 @@ from litestar import Litestar
 from litestar.testing import TestClient
 from msgspec import structs
 
+import page_samples
 from autarco_portal.guarantee_record import GuaranteeStatus
 from autarco_portal.incidents import Cause, CloseReason, Severity
 from autarco_portal.pages import labels, models
@@ -88,7 +89,8 @@ def catalogue() -> dict[str | tuple[str, ...], str | tuple[str, ...]]:
     with (PACKAGE / "locales" / "nl.po").open("rb") as lines:
         found = read_po(lines, locale="nl", abort_invalid=True)
     assert not found.obsolete
-    return {message.id: message.string for message in found if message.id}
+    texts: Any = {message.id: message.string for message in found if message.id}
+    return dict(texts)
 
 
 def test_every_page_has_a_sample() -> None:
@@ -178,7 +180,7 @@ def test_a_page_can_be_used_without_seeing_it(name: str) -> None:
     assert len(found.all("h1")) == 1
     assert len(found.all("main")) == 1
     levels = [int(tag[1]) for tag, _ in found.tags if re.fullmatch("h[1-6]", tag)]
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after <= before + 1 for before, after in pairwise(levels))
     labelled = {values["for"] for values in found.all("label")}
     for field in found.all("input", "select", "textarea"):
         if field.get("type") != "hidden" and "hidden" not in field:

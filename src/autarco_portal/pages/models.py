@@ -17,7 +17,7 @@ from autarco_portal.guarantee_record import GuaranteeStatus, SettlementRecord  #
 from autarco_portal.incidents import Cause, CloseReason, Severity  # noqa: TC001
 from autarco_portal.pages.charts import Chart  # noqa: TC001
 from autarco_portal.pages.labels import Health  # noqa: TC001
-from autarco_portal.people import MemberRole, OrganisationKind  # noqa: TC001
+from autarco_portal.people import MemberRole, OrganisationKind
 
 Tab = Literal["sites", "alarms", "guarantees", "organisations", "profile", ""]
 
@@ -165,12 +165,11 @@ class Comparison(Struct, frozen=True, kw_only=True):
 
 
 class SilentTime(Struct, frozen=True, kw_only=True):
-    """A time without data."""
+    """A time in which nothing of a site was heard, on the clock at the site."""
 
     start: datetime
     end: datetime | None
     """None while it lasts."""
-    inverter_sn: str = ""
 
 
 class AlarmRow(Struct, frozen=True, kw_only=True):

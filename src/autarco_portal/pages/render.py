@@ -78,7 +78,7 @@ def environment(language: Language) -> jinja2.Environment:
         "last_day": here.last_day,
         "month": here.month,
         "moment": here.moment,
-        "clock": here.clock,
+        "wall": here.wall,
         "ago": here.ago,
         "duration": here.duration,
         "label": lambda code: labels.name(code, here),

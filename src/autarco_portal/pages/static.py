@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import gzip
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import Any
 
-from litestar import Response, get
+from litestar import Request, Response, get
 from litestar.exceptions import NotFoundException
+from litestar.params import FromPath
 
 from autarco_portal.pages.chart_library import chart_library
 from autarco_portal.pages.render import STATIC_FILES, static_file
-
-if TYPE_CHECKING:
-    from litestar import Request
 
 FOR_EVER = "public, max-age=31536000, immutable"
 
 
 @get("/static/{name:str}", sync_to_thread=True, opt={"is_public": True})
-def serve_static(name: str, request: Request) -> Response[bytes]:
+def serve_static(name: FromPath[str], request: Request[Any, Any, Any]) -> Response[bytes]:
     """Answers one of the files, compressed for who takes it."""
     library = chart_library()
     if name == library.path.rpartition("/")[2]:
@@ -33,10 +31,8 @@ def serve_static(name: str, request: Request) -> Response[bytes]:
     else:
         raise NotFoundException
     headers = {"Cache-Control": FOR_EVER, "Vary": "Accept-Encoding"}
-    takes = [
-        part.split(";")[0].strip() for part in request.headers.get("accept-encoding", "").split(",")
-    ]
-    if "gzip" in takes:
+    takes = request.headers.get("accept-encoding", "").split(",")
+    if any(coding.split(";")[0].strip() == "gzip" for coding in takes):
         headers["Content-Encoding"] = "gzip"
         return Response(_compressed(name), media_type=media_type, headers=headers)
     return Response(_plain(name), media_type=media_type, headers=headers)

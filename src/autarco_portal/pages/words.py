@@ -64,7 +64,7 @@ def preferred(chosen: str | None, accept_language: str | None) -> Language:
     return Language.DUTCH
 
 
-def N_(text: str) -> str:  # noqa: N802 - the name that tools for translation look for
+def N_(text: str) -> str:
     """Marks a text for translation."""
     return text
 
@@ -95,15 +95,19 @@ class Words(Struct, frozen=True, kw_only=True, eq=False):
 
     def power(self, watt: float | None) -> str:
         """Returns power in W, or kW when it is much."""
-        if watt is not None and abs(watt) >= KILOWATT_FROM:
-            return f"{self.number(watt / 1000, 1 if abs(watt) < 100_000 else 0)} kW"
-        return NOTHING if watt is None else f"{self.number(watt)} W"
+        if watt is None:
+            return NOTHING
+        if abs(watt) < KILOWATT_FROM:
+            return f"{self.number(watt)} W"
+        return f"{self.number(watt / 1000, 1 if abs(watt) < 10 * KILOWATT_FROM else 0)} kW"
 
     def energy(self, kwh: float | Decimal | None, digits: int = 0) -> str:
         """Returns energy in kWh, or MWh when it is much."""
-        if kwh is not None and abs(kwh) >= MEGAWATT_HOUR_FROM:
-            return f"{self.number(float(kwh) / 1000, 1)} MWh"
-        return NOTHING if kwh is None else f"{self.number(kwh, digits)} kWh"
+        if kwh is None:
+            return NOTHING
+        if abs(float(kwh)) < MEGAWATT_HOUR_FROM:
+            return f"{self.number(kwh, digits)} kWh"
+        return f"{self.number(float(kwh) / 1000, 1)} MWh"
 
     def euro(self, amount: Decimal | None, digits: int = 2) -> str:
         """Returns an amount of money."""
@@ -136,6 +140,10 @@ class Words(Struct, frozen=True, kw_only=True, eq=False):
             return NOTHING
         local = at.astimezone(ZoneInfo(time_zone))
         return dates.format_datetime(local, "d MMM y, HH:mm", ZoneInfo(time_zone), self.locale)
+
+    def wall(self, at: datetime) -> str:
+        """Returns date and time of a clock on a wall, which has no zone."""
+        return dates.format_datetime(at, "d MMM y, HH:mm", locale=self.locale)
 
     def clock(self, at: datetime | None, time_zone: str = "Europe/Amsterdam") -> str:
         """Returns the time of day in a zone."""

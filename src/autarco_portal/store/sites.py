@@ -197,6 +197,26 @@ class Sites:
             wanted = select(func.count()).select_from(SiteRow)
             return session.scalar(wanted.where(visible_to(actor), matching(text))) or 0
 
+    def visible_keys(self, actor: Actor, *, text: str = "") -> list[str]:
+        """Returns the public keys of all sites that `visible` has, by number."""
+        with reading(self._engine) as session:
+            wanted = select(SiteRow.public_key).where(visible_to(actor), matching(text))
+            return list(session.scalars(wanted.order_by(SiteRow.number)))
+
+    def several(self, public_keys: Sequence[str]) -> list[SiteRecord]:
+        """Returns everything of some sites, by number; the unknown ones are left out.
+
+        For as many as one page shows: each is a parameter of the query.
+        """
+        with reading(self._engine) as session:
+            rows = session.scalars(
+                select(SiteRow)
+                .where(SiteRow.public_key.in_(public_keys))
+                .order_by(SiteRow.number)
+                .options(*WHOLE)
+            )
+            return [as_record(row) for row in rows]
+
     def find(self, text: str, *, limit: int = 50) -> list[SiteRecord]:
         """Returns sites by name, key, address or serial number, whoever may view them."""
         with reading(self._engine) as session:
