@@ -34,6 +34,8 @@ _EPOCH_DAY = date(1970, 1, 1).toordinal()
 class Anchor(msgspec.Struct, frozen=True, kw_only=True):
     """What came before the oldest summary of an inverter."""
 
+    first_us: int
+    """When the first sample ever was taken."""
     at_us: int
     register_wh: float
     """The last believed value of its counter."""
@@ -93,6 +95,8 @@ class InverterRecord(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """W."""
     is_replacement: bool = False
     """It came for another one: what its counter showed by then was not made here."""
+    is_gone: bool = False
+    """It was taken down: its counter counts, it is neither asked for power nor missed."""
     latest: Latest | None = None
     quarters: Quarters
     days: Days
@@ -121,6 +125,13 @@ class InverterRecord(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             pac0=self.pac0,
         )
 
+    def first_us(self) -> int | None:
+        """Returns when the first sample of its counter was taken."""
+        if self.anchor is not None:
+            return self.anchor.first_us
+        found = [*self.days.sample_at_us[:1], *self.quarters.counter_at_us[:1]]
+        return int(min(found)) if found else None
+
     def first_wh(self, counter: Counter) -> float:
         """Returns what the counter showed before anything of it is known here."""
         if self.anchor is not None:
@@ -148,7 +159,7 @@ class InverterRecord(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     def is_live(self, now_us: int) -> bool:
         """Whether what it last said is about now."""
         at_us = self.measured_at_us()
-        return at_us is not None and now_us - at_us <= STALE_US
+        return not self.is_gone and at_us is not None and now_us - at_us <= STALE_US
 
     def grid_is_off(self, now_us: int) -> bool:
         """Whether it runs and sees no voltage of the grid."""
@@ -162,6 +173,42 @@ class InverterRecord(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         )
 
 
+def between(record: InverterRecord, begin_us: int, end_us: int) -> InverterRecord:
+    """Returns a record as of the time at one place, from `days` that reach back to its start.
+
+    An inverter that hung elsewhere before or after made nothing here then. There is no anchor: it
+    would stand for all places.
+    """
+
+    def inside(at: Instants) -> Any:
+        return (at >= begin_us) & (at < end_us)
+
+    here, counted = inside(record.quarters.quarter_us), inside(record.quarters.counter_at_us)
+    sampled = inside(record.days.sample_at_us)
+    first, last = (_EPOCH_DAY + at // 86_400_000_000 for at in (begin_us, end_us - 1))
+    on_days = (record.days.ordinal >= first) & (record.days.ordinal <= last)
+    newest = record.latest
+    return msgspec.structs.replace(
+        record,
+        anchor=None,
+        latest=newest if newest is not None and begin_us <= newest.at_us < end_us else None,
+        quarters=msgspec.structs.replace(
+            record.quarters,
+            quarter_us=record.quarters.quarter_us[here],
+            last_at_us=record.quarters.last_at_us[here],
+            values={name: values[here] for name, values in record.quarters.values.items()},
+            counter_at_us=record.quarters.counter_at_us[counted],
+            counter_wh=record.quarters.counter_wh[counted],
+        ),
+        days=Days(
+            ordinal=record.days.ordinal[on_days],
+            sample_at_us=record.days.sample_at_us[sampled],
+            sample_wh=record.days.sample_wh[sampled],
+            flows_wh=record.days.flows_wh[:, on_days],
+        ),
+    )
+
+
 def anchor(counter: Counter, flows_wh: tuple[float, ...], before: Anchor | None) -> Anchor | None:
     """Returns the anchor after all of `counter`, which begins with the one before; None if empty.
 
@@ -172,6 +219,7 @@ def anchor(counter: Counter, flows_wh: tuple[float, ...], before: Anchor | None)
     made = float(counter.made_wh[-1]) + (before.made_wh if before is not None else 0.0)
     earlier = before.flows_wh if before is not None else (0.0,) * len(FLOWS)
     return Anchor(
+        first_us=before.first_us if before is not None else int(counter.at_us[0]),
         at_us=int(counter.at_us[-1]),
         register_wh=float(counter.register_wh[-1]),
         first_wh=before.first_wh if before is not None else float(counter.register_wh[0]),

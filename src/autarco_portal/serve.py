@@ -106,9 +106,7 @@ def run(settings: Settings, serving: Serving, make_app: Callable[[Settings], Any
         held.close()
 
 
-def load(
-    settings: Settings, proxies: tuple[str, ...], make_app: Callable[[Settings], Any]
-) -> Any:
+def load(settings: Settings, proxies: tuple[str, ...], make_app: Callable[[Settings], Any]) -> Any:
     """Returns the application of a worker, within its limits."""
     from autarco_portal.web_limits import Limits
 

@@ -348,6 +348,8 @@ def _shown(record: InverterRecord, name: str) -> float | None:
 
 def _health(record: InverterRecord, now_us: int) -> Health:
     at_us = record.latest.at_us if record.latest is not None else None
+    if record.is_gone:
+        return "OK"
     if at_us is None or now_us - at_us > OFFLINE_US:
         return "OFFLINE"
     return "ERROR" if _error(record, now_us) is not None else "OK"

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 BODY_S = 30.0
 """For a whole body; forms are kilobytes, pictures a few megabytes."""
+HEADERS_BYTES_MAX = 32_768
+"""All together; browsers send a few kilobytes. granian cuts off at some hundred."""
 PATH_BYTES_MAX = 4_096
 """Path and query; the longest of ours has some 200."""
 
@@ -35,6 +37,9 @@ class Limits:
             return
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > PATH_BYTES_MAX:
             await _refuse(send, 414, "the address is too long")
+            return
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > HEADERS_BYTES_MAX:
+            await _refuse(send, 431, "the headers are too long")
             return
         clock = asyncio.get_running_loop()
         deadline = clock.time() + self._body_s

@@ -3,7 +3,7 @@
 Ten thousand sites are polled every five minutes; the lake changes every half minute. So one thread
 reads for all what is new (`refresh`), and requests look at a snapshot in memory, which is replaced
 whole. The last hour is read with each change, yesterday and today anew every half an hour for what
-came late; older days are the business of `fleet_past`.
+came late; older days are the business of `live_past`.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import msgspec
 import polars as pl
 
 from autarco_portal import inverter_record, quarters
-from autarco_portal.fleet_past import PAC0_MAX, Past, spans
 from autarco_portal.inverter_record import InverterRecord
+from autarco_portal.live_past import PAC0_MAX, Past, spans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from autarco_portal.fleet_past import Lake
     from autarco_portal.inverter_record import Anchor, Days, Latest, Quarters
+    from autarco_portal.live_past import Lake
 
 LATE = timedelta(minutes=30)
 """How soon a replayed sample of yesterday or this morning shows."""
@@ -58,6 +58,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     version: int
     month: date
     """First day of the month that `days` begins with."""
+    quarters_from: datetime | None = None
+    """Since when `quarters` is complete."""
     latest: pl.DataFrame
     latest_place: dict[str, int]
     quarters: pl.DataFrame
@@ -120,6 +122,7 @@ class Fleet:
         self._moment: tuple[int, int] | None = None
         self._quarters: pl.DataFrame = quarters.QUARTER_SCHEMA.to_frame()
         self._whole_at: datetime | None = None
+        self._zone_of: dict[str, str] = {}
 
     @property
     def snapshot(self) -> Snapshot:
@@ -140,16 +143,16 @@ class Fleet:
             if moment is None:
                 self._snapshot = _snapshot(0, month)
                 return False
-            placed = {one.serial_number: one for one in self._placed()}
-            zone_of = {serial: one.time_zone for serial, one in placed.items()}
             if is_due:
-                pac0_of = {serial: one.pac0 for serial, one in placed.items()}
-                self.past.update(now, zone_of, pac0_of)
+                placed = self._placed()
+                self._zone_of = {one.serial_number: one.time_zone for one in placed}
+                pac0_of = {one.serial_number: one.pac0 for one in placed}
+                self.past.update(now, self._zone_of, pac0_of)
                 self._quarters = self._read(_midnight(now) - _DAY, now)
                 self._whole_at = now
             else:
                 self._quarters = self._with_recent(now)
-            self._snapshot = self._put_together(now, month, zone_of)
+            self._snapshot = self._put_together(now, month)
             self._moment = moment
             return True
 
@@ -176,8 +179,8 @@ class Fleet:
         )
         return pl.concat([kept, quarters.quarters(fresh)]).sort("inverter_sn", "quarter")
 
-    def _put_together(self, now: datetime, month: date, zone_of: Mapping[str, str]) -> Snapshot:
-        recent = quarters.day_summaries(self._quarters, zone_of, otherwise=self._time_zone)
+    def _put_together(self, now: datetime, month: date) -> Snapshot:
+        recent = quarters.day_summaries(self._quarters, self._zone_of, otherwise=self._time_zone)
         # In a zone further east the month has begun already.
         until = now.astimezone(UTC).date() + _DAY
         days = quarters.merged(
@@ -190,6 +193,7 @@ class Fleet:
             month,
             latest=latest,
             found=self._quarters,
+            quarters_from=_midnight(self._whole_at or now) - _DAY,
             days=days,
             anchors=self._anchors(month, recent),
         )
@@ -231,6 +235,7 @@ def _snapshot(
     *,
     latest: pl.DataFrame | None = None,
     found: pl.DataFrame | None = None,
+    quarters_from: datetime | None = None,
     days: pl.DataFrame | None = None,
     anchors: Mapping[str, Anchor] | None = None,
 ) -> Snapshot:
@@ -241,6 +246,7 @@ def _snapshot(
     return Snapshot(
         version=version,
         month=month,
+        quarters_from=quarters_from,
         latest=latest,
         latest_place={serial: n for n, serial in enumerate(latest["inverter_sn"].to_list())},
         quarters=found,

@@ -71,6 +71,9 @@ class Past:
         self._directory = directory
         self._known: dict[date, str] = {}
         self._anchors: dict[date, dict[str, Anchor]] = {}
+        self._pac0_of: Mapping[str, float] = {}
+        self.version = 0
+        """Counts changes."""
 
     def update(
         self, now: datetime, zone_of: Mapping[str, str], pac0_of: Mapping[str, float]
@@ -104,6 +107,7 @@ class Past:
         if touched:
             earliest = (min(touched) - _DAY).replace(day=1)
             self._anchors = {m: found for m, found in self._anchors.items() if m <= earliest}
+            self.version += 1
         self._pac0_of = pac0_of
         return bool(touched)
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import polars as pl
 import pytest
+
+from autarco_portal.live_fleet import Fleet, NotReady, Placed
+from autarco_portal.site_view import site_view
 from reading_rows import frame, reading
 from test_site_view import days_of_sun
-
-from autarco_portal.fleet import Fleet, NotReady, Placed
-from autarco_portal.site_view import site_view
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
