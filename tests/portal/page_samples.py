@@ -15,8 +15,8 @@ from autarco_portal.guarantee_record import GuaranteeStatus, SettlementRecord
 from autarco_portal.incidents import Cause, Severity
 from autarco_portal.pages import models
 from autarco_portal.pages.charts import Chart, Gap, Series
-from autarco_portal.pages.labels import Health
 from autarco_portal.people import MemberRole, OrganisationKind
+from autarco_portal.site_health import Health
 
 NOW = datetime(2026, 6, 21, 13, 7, tzinfo=UTC)
 EVIL = '<script>alert("1")</script>'
@@ -301,6 +301,10 @@ def pages() -> dict[str, tuple[models.Frame, models.Page]]:
                 secret="JBSW Y3DP EHPK 3PXP",  # noqa: S106
                 is_mandatory=True,
             ),
+        ),
+        "recovery-codes": (
+            frame("/profile/second-factor", "profile"),
+            models.RecoveryCodes(codes=("abcde-fghij", "klmno-pqrst")),
         ),
         "invitation": (
             stranger,

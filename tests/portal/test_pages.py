@@ -25,11 +25,11 @@ from autarco_portal.incidents import Cause, CloseReason, Severity
 from autarco_portal.pages import labels, models
 from autarco_portal.pages.chart_library import POLICY, chart_library
 from autarco_portal.pages.charts import Chart, Series
-from autarco_portal.pages.labels import Health
 from autarco_portal.pages.render import STATIC_FILES, render, static_path
 from autarco_portal.pages.static import serve_static
 from autarco_portal.pages.words import Language, preferred, words
 from autarco_portal.people import MemberRole, OrganisationKind
+from autarco_portal.site_health import Health
 
 SAMPLES = page_samples.pages()
 PACKAGE = Path(str(resources.files("autarco_portal")))

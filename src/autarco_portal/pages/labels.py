@@ -5,28 +5,16 @@ Every member of these vocabularies has its words here; a test compares them.
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
 from autarco_portal.guarantee_record import GuaranteeStatus
 from autarco_portal.incidents import Cause, CloseReason, Severity
 from autarco_portal.pages.words import N_
 from autarco_portal.people import MemberRole, OrganisationKind
+from autarco_portal.site_health import Health
 
 if TYPE_CHECKING:
     from autarco_portal.pages.words import Words
-
-
-class Health(StrEnum):
-    """How a site is; the vocabulary of reference 8.3."""
-
-    OK = "OK"
-    NO_COMMS = "NO_COMMS"
-    FAULT = "FAULT"
-    UNDERPERFORMING = "UNDERPERFORMING"
-    GRID_OFF = "GRID_OFF"
-    UNMONITORED = "UNMONITORED"
-    RETIRED = "RETIRED"
 
 
 HEALTH: dict[Health, tuple[str, str]] = {

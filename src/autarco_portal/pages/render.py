@@ -18,8 +18,8 @@ from autarco_portal.pages import labels
 from autarco_portal.pages.chart_library import chart_library
 from autarco_portal.pages.charts import Locale as ChartLocale
 from autarco_portal.pages.charts import spec
-from autarco_portal.pages.labels import Health
 from autarco_portal.pages.words import NOTHING, OWN_NAMES, Language, words
+from autarco_portal.site_health import Health
 
 if TYPE_CHECKING:
     from autarco_portal.pages.models import Frame, Page

@@ -80,6 +80,10 @@ class Words(Struct, frozen=True, kw_only=True, eq=False):
         """Returns the translation of a text of the source."""
         return str(self.translations.gettext(text))
 
+    def ngettext(self, one: str, many: str, count: int) -> str:
+        """Returns the translation of a text that counts something."""
+        return str(self.translations.ngettext(one, many, count))
+
     def number(self, value: float | Decimal | None, digits: int = 0) -> str:
         """Returns a number with so many digits behind the decimal mark."""
         if value is None:
