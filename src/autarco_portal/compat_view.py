@@ -330,4 +330,4 @@ def _instant(at: datetime | None) -> str | None:
 
 @functools.cache
 def _country(code: str) -> str:
-    return Locale("nl").territories.get(code, code)
+    return str(Locale("nl").territories.get(code, code))

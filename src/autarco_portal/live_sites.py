@@ -7,6 +7,7 @@ here is `SiteRecord` and `SiteView`; whether somebody may see them is not asked 
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import OrderedDict
 from datetime import UTC, date, datetime, timedelta
@@ -21,7 +22,6 @@ from autarco_portal import inverter_record, quarters, site_view, weather_sun
 from autarco_portal.counter import instant
 from autarco_portal.energy import midnights
 from autarco_portal.inverter_day import DAYLIGHT_ELEVATION
-from autarco_portal.site_view import SiteView, Sums
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from autarco_portal.live_fleet import Fleet, Snapshot
     from autarco_portal.site import Inverter
     from autarco_portal.site_record import SiteRecord
-    from autarco_portal.site_view import Silence
+    from autarco_portal.site_view import Silence, SiteView, Sums
 
 RECORD_S = 10.0
 """How long a site's record is believed: as soon shows a grant that ended, or a new inverter."""
@@ -261,7 +261,7 @@ class Views:
             )
         ]
         result: dict[date, float | None] = {}
-        for begin, end in zip(days[:-1], days[1:], strict=True):
+        for begin, end in itertools.pairwise(days):
             if begin > today:
                 break
             sums = []

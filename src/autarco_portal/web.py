@@ -7,81 +7,71 @@ asks, or None). Rules are elsewhere and pure; who may do what is said by `rights
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime  # noqa: TC003 - Litestar looks at it
 from typing import TYPE_CHECKING, Any, Protocol
 
-import msgspec
-from litestar import Litestar, get
+from litestar import Litestar, Request, get
 from litestar.di import Provide
 
 from autarco_portal import web_headers, web_problems
+from autarco_portal.people import Actor  # noqa: TC001 - Litestar looks at it
+from autarco_portal.portal import Portal, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from contextlib import AbstractAsyncContextManager
 
-    from litestar import Request
+    from litestar.openapi import OpenAPIConfig
     from litestar.types import ControllerRouterHandler
+
+__all__ = ["BODY_BYTES_MAX", "Identify", "Portal", "Settings", "app"]
 
 BODY_BYTES_MAX = 1 << 20
 """Of a request, unless a route wants more: forms and JSON are a few kilobytes."""
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What an operator chooses for `autarco-portal serve`."""
-
-    data: Path
-    """The data directory, that of `autarco-ingest`."""
-    database: str = ""
-    """URL of the store; empty for DATA/portal/portal.sqlite."""
-    is_https: bool = False
-    """Whether browsers reach the portal by https: by own certificate, or a proxy's."""
-
-
 class Identify(Protocol):
     """Says who asks: by session cookie, or by name and password or token."""
 
-    def __call__(self, request: Request[Any, Any, Any], now: datetime) -> object | None:
+    def __call__(self, request: Request[Any, Any, Any], now: datetime) -> Actor | None:
         """Returns the actor, None for somebody unknown."""
-
-
-class Portal(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """What handlers need of the world."""
-
-    settings: Settings
-    identify: Identify
-    now: Callable[[], datetime]
 
 
 def app(
     settings: Settings,
     *,
+    portal: Portal | None = None,
     routes: Sequence[ControllerRouterHandler] = (),
     page: web_problems.Page | None = None,
     identify: Identify | None = None,
-    now: Callable[[], datetime] | None = None,
+    lifespan: Sequence[Callable[[Litestar], AbstractAsyncContextManager[None]]] = (),
+    openapi: OpenAPIConfig | None = None,
 ) -> Litestar:
-    """Returns the ASGI application; `now` gives the time in UTC."""
-    portal = Portal(
-        settings=settings,
-        identify=identify or (lambda request, now: None),
-        now=now or (lambda: datetime.now(UTC)),
-    )
+    """Returns the ASGI application of `routes`; `serve_app` has all of them.
 
-    def provide_actor(request: Request[Any, Any, Any]) -> object | None:
-        return portal.identify(request, portal.now())
+    `page` shows problems to people, `lifespan` has what runs beside, such as reading the lake.
+    """
+
+    def provide_portal() -> Portal | None:
+        return portal
+
+    def provide_actor(request: Request[Any, Any, Any]) -> Actor | None:
+        if identify is None or portal is None:
+            return None
+        return identify(request, portal.now())
 
     return Litestar(
         [healthy, *routes],
         before_send=[web_headers.add_to_all(is_https=settings.is_https)],
         dependencies={
-            "portal": Provide(lambda: portal, sync_to_thread=False),
+            "portal": Provide(provide_portal, sync_to_thread=False),
             "actor": Provide(provide_actor, sync_to_thread=True),
         },
         exception_handlers=web_problems.handlers(page),
         guards=[web_headers.refuse_cross_site],
+        lifespan=list(lifespan),
         logging_config=None,
-        openapi_config=None,
+        openapi_config=openapi,
         request_max_body_size=BODY_BYTES_MAX,
     )
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from litestar.enums import ScopeType
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -32,7 +34,7 @@ class Limits:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers itself where a limit is passed."""
-        if scope["type"] != "http":
+        if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > PATH_BYTES_MAX:

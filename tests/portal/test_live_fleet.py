@@ -6,61 +6,16 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import polars as pl
 import pytest
 
 from autarco_portal.live_fleet import Fleet, NotReady, Placed
 from autarco_portal.site_view import site_view
+from made_lake import MadeLake
 from reading_rows import frame, reading
 from test_site_view import days_of_sun
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
     from pathlib import Path
-
-    import pyarrow as pa
-
-
-class MadeLake:
-    """A lake of rows in memory; `heard` says up to when they have come."""
-
-    def __init__(self, rows: list[dict[str, Any]], heard: datetime) -> None:
-        self.all = frame(rows)
-        self.heard = heard
-        self.asked: list[tuple[datetime, datetime]] = []
-        self.version = 1
-
-    @property
-    def rows(self) -> pl.DataFrame:
-        return self.all.filter(pl.col("ts") <= self.heard)
-
-    def readings(
-        self,
-        inverters: Collection[str] | None,
-        begins: datetime,
-        ends: datetime,
-        columns: Sequence[str],
-        *,
-        in_order: bool = True,
-        rows_max: int | None = None,
-    ) -> pa.Table:
-        self.asked.append((begins, ends))
-        rows = self.rows.filter(pl.col("ts") >= begins, pl.col("ts") < ends)
-        return rows.select(columns).to_arrow()
-
-    def latest(
-        self, inverters: Collection[str] | None = None, columns: Sequence[str] = ("*",)
-    ) -> pa.Table:
-        newest = self.rows.sort("ts").unique("inverter_sn", keep="last").sort("inverter_sn")
-        missing = [pl.lit(None).alias(name) for name in columns if name not in newest.columns]
-        return newest.with_columns(missing).select(columns).to_arrow()
-
-    def moment(self) -> tuple[int, int] | None:
-        return (self.version, round(self.heard.timestamp()))
-
-    def dates(self) -> dict[date, frozenset[str]]:
-        days = self.rows["ts"].dt.date().unique().to_list()
-        return {day: frozenset({f"part-{self.version}"}) for day in days}
 
 
 FIRST = datetime(2026, 9, 25, tzinfo=UTC)
