@@ -49,6 +49,8 @@ class Chart(Struct, frozen=True, kw_only=True):
     """Behind the decimal mark."""
     x_format: str = ""
     """How the axis writes its times (d3's format); empty lets it choose."""
+    x_hover: str = "%H:%M"
+    """The same for the time under the pointer."""
 
     @property
     def has_data(self) -> bool:
@@ -56,7 +58,17 @@ class Chart(Struct, frozen=True, kw_only=True):
         return any(value is not None for series in self.series for value in series.values)
 
 
-def spec(chart: Chart, calendar: dict[str, list[str]], language: str) -> Markup:
+class Locale(Struct, frozen=True, kw_only=True):
+    """What the drawing needs to know of a language."""
+
+    language: str
+    calendar: dict[str, list[str]]
+    """Names of months and days."""
+    separators: str
+    """Decimal mark and group mark."""
+
+
+def spec(chart: Chart, locale: Locale) -> Markup:
     """Returns the chart as JSON that is safe inside a script element."""
     data: dict[str, Any] = {
         "kind": chart.kind,
@@ -66,10 +78,11 @@ def spec(chart: Chart, calendar: dict[str, list[str]], language: str) -> Markup:
         "digits": chart.digits,
         "series": chart.series,
         "gaps": chart.gaps,
-        "language": language,
-        "calendar": calendar,
+        "xHover": chart.x_hover,
+        "language": locale.language,
+        "calendar": locale.calendar,
+        "separators": locale.separators,
     }
     encoded = msgspec.json.encode(data).decode()
     # Within a script element only "<" could end or nest it; JSON may write it as it likes.
     return Markup(encoded.replace("<", "\\u003c").replace("\u2028", "\\u2028"))  # noqa: S704
-

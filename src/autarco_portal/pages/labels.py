@@ -1,37 +1,20 @@
 """How are the codes of rules and tables called for people?
 
-Every member of these vocabularies has its words here; a test compares them. `N_` marks a text for
-translation and returns it as it is.
+Every member of these vocabularies has its words here; a test compares them.
 """
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
 from autarco_portal.guarantee_record import GuaranteeStatus
 from autarco_portal.incidents import Cause, CloseReason, Severity
+from autarco_portal.pages.words import N_
 from autarco_portal.people import MemberRole, OrganisationKind
+from autarco_portal.site_health import Health
 
 if TYPE_CHECKING:
     from autarco_portal.pages.words import Words
-
-
-class Health(StrEnum):
-    """How a site is; the vocabulary of reference 8.3."""
-
-    OK = "OK"
-    NO_COMMS = "NO_COMMS"
-    FAULT = "FAULT"
-    UNDERPERFORMING = "UNDERPERFORMING"
-    GRID_OFF = "GRID_OFF"
-    UNMONITORED = "UNMONITORED"
-    RETIRED = "RETIRED"
-
-
-def N_(text: str) -> str:  # noqa: N802 - the name that tools for translation look for
-    """Marks a text for translation."""
-    return text
 
 
 HEALTH: dict[Health, tuple[str, str]] = {

@@ -16,8 +16,8 @@ from autarco_portal.guarantee_contract import Contract  # noqa: TC001
 from autarco_portal.guarantee_record import GuaranteeStatus, SettlementRecord  # noqa: TC001
 from autarco_portal.incidents import Cause, CloseReason, Severity  # noqa: TC001
 from autarco_portal.pages.charts import Chart  # noqa: TC001
-from autarco_portal.pages.labels import Health  # noqa: TC001
-from autarco_portal.people import MemberRole, OrganisationKind  # noqa: TC001
+from autarco_portal.people import MemberRole, OrganisationKind
+from autarco_portal.site_health import Health  # noqa: TC001
 
 Tab = Literal["sites", "alarms", "guarantees", "organisations", "profile", ""]
 
@@ -83,6 +83,14 @@ class SecondFactorSetup(Page, frozen=True, kw_only=True):
     is_mandatory: bool
     next_path: str = "/"
     error: str = ""
+
+
+class RecoveryCodes(Page, frozen=True, kw_only=True):
+    """Shows, once, what opens the account when the phone is lost."""
+
+    template: ClassVar[str] = "recovery_codes.html"
+    codes: tuple[str, ...]
+    next_path: str = "/"
 
 
 class Invitation(Page, frozen=True, kw_only=True):
@@ -165,12 +173,11 @@ class Comparison(Struct, frozen=True, kw_only=True):
 
 
 class SilentTime(Struct, frozen=True, kw_only=True):
-    """A time without data."""
+    """A time in which nothing of a site was heard, on the clock at the site."""
 
     start: datetime
     end: datetime | None
     """None while it lasts."""
-    inverter_sn: str = ""
 
 
 class AlarmRow(Struct, frozen=True, kw_only=True):
@@ -224,7 +231,7 @@ class Alarms(Page, frozen=True, kw_only=True):
     """Incidents of all sites that somebody may see."""
 
     template: ClassVar[str] = "alarms.html"
-    state: Literal["open", "closed", "all"]
+    state: Literal["open", "all"]
     rows: tuple[AlarmRow, ...]
     found: int
     page: int = 1

@@ -16,9 +16,10 @@ from markupsafe import Markup
 
 from autarco_portal.pages import labels
 from autarco_portal.pages.chart_library import chart_library
-from autarco_portal.pages.charts import Chart, spec
-from autarco_portal.pages.labels import Health
+from autarco_portal.pages.charts import Locale as ChartLocale
+from autarco_portal.pages.charts import spec
 from autarco_portal.pages.words import NOTHING, OWN_NAMES, Language, words
+from autarco_portal.site_health import Health
 
 if TYPE_CHECKING:
     from autarco_portal.pages.models import Frame, Page
@@ -74,10 +75,10 @@ def environment(language: Language) -> jinja2.Environment:
         "energy": here.energy,
         "euro": here.euro,
         "day": here.day,
-        "short_day": here.short_day,
+        "last_day": here.last_day,
         "month": here.month,
         "moment": here.moment,
-        "clock": here.clock,
+        "wall": here.wall,
         "ago": here.ago,
         "duration": here.duration,
         "label": lambda code: labels.name(code, here),
@@ -85,13 +86,14 @@ def environment(language: Language) -> jinja2.Environment:
         "review": lambda reason: labels.review(reason, here),
     }
 
-    def chart_data(chart: Chart) -> Markup:
-        return spec(chart, here.calendar(), language.value)
+    locale = ChartLocale(
+        language=language.value, calendar=here.calendar(), separators=here.separators
+    )
 
     environment.globals |= {
         "Health": Health,
         "NOTHING": NOTHING,
-        "chart_data": chart_data,
+        "chart_data": lambda chart: spec(chart, locale),
         "chart_library": chart_library,
         "language": language,
         "languages": OWN_NAMES,

@@ -8,7 +8,7 @@ they are shown in.
 from __future__ import annotations
 
 import io
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from functools import cache
 from importlib import resources
@@ -64,6 +64,11 @@ def preferred(chosen: str | None, accept_language: str | None) -> Language:
     return Language.DUTCH
 
 
+def N_(text: str) -> str:
+    """Marks a text for translation."""
+    return text
+
+
 class Words(Struct, frozen=True, kw_only=True, eq=False):
     """Writes in one language."""
 
@@ -74,6 +79,10 @@ class Words(Struct, frozen=True, kw_only=True, eq=False):
     def say(self, text: str) -> str:
         """Returns the translation of a text of the source."""
         return str(self.translations.gettext(text))
+
+    def ngettext(self, one: str, many: str, count: int) -> str:
+        """Returns the translation of a text that counts something."""
+        return str(self.translations.ngettext(one, many, count))
 
     def number(self, value: float | Decimal | None, digits: int = 0) -> str:
         """Returns a number with so many digits behind the decimal mark."""
@@ -90,15 +99,19 @@ class Words(Struct, frozen=True, kw_only=True, eq=False):
 
     def power(self, watt: float | None) -> str:
         """Returns power in W, or kW when it is much."""
-        if watt is not None and abs(watt) >= KILOWATT_FROM:
-            return f"{self.number(watt / 1000, 1)} kW"
-        return NOTHING if watt is None else f"{self.number(watt)} W"
+        if watt is None:
+            return NOTHING
+        if abs(watt) < KILOWATT_FROM:
+            return f"{self.number(watt)} W"
+        return f"{self.number(watt / 1000, 1 if abs(watt) < 10 * KILOWATT_FROM else 0)} kW"
 
     def energy(self, kwh: float | Decimal | None, digits: int = 0) -> str:
         """Returns energy in kWh, or MWh when it is much."""
-        if kwh is not None and abs(kwh) >= MEGAWATT_HOUR_FROM:
-            return f"{self.number(float(kwh) / 1000, 1)} MWh"
-        return NOTHING if kwh is None else f"{self.number(kwh, digits)} kWh"
+        if kwh is None:
+            return NOTHING
+        if abs(float(kwh)) < MEGAWATT_HOUR_FROM:
+            return f"{self.number(kwh, digits)} kWh"
+        return f"{self.number(float(kwh) / 1000, 1)} MWh"
 
     def euro(self, amount: Decimal | None, digits: int = 2) -> str:
         """Returns an amount of money."""
@@ -113,9 +126,9 @@ class Words(Struct, frozen=True, kw_only=True, eq=False):
         """Returns a date, such as 3 August 2026."""
         return NOTHING if day is None else dates.format_date(day, "d MMMM y", locale=self.locale)
 
-    def short_day(self, day: date) -> str:
-        """Returns weekday, day and month, such as Mon 3 Aug."""
-        return dates.format_date(day, "EEE d MMM", locale=self.locale)
+    def last_day(self, ends_before: date) -> str:
+        """Returns the day before, with which a time that ends before a day is said to end."""
+        return self.day(ends_before - timedelta(days=1))
 
     def month(self, day: date) -> str:
         """Returns the month of a date, such as August 2026."""
@@ -132,6 +145,10 @@ class Words(Struct, frozen=True, kw_only=True, eq=False):
         local = at.astimezone(ZoneInfo(time_zone))
         return dates.format_datetime(local, "d MMM y, HH:mm", ZoneInfo(time_zone), self.locale)
 
+    def wall(self, at: datetime) -> str:
+        """Returns date and time of a clock on a wall, which has no zone."""
+        return dates.format_datetime(at, "d MMM y, HH:mm", locale=self.locale)
+
     def clock(self, at: datetime | None, time_zone: str = "Europe/Amsterdam") -> str:
         """Returns the time of day in a zone."""
         return NOTHING if at is None else at.astimezone(ZoneInfo(time_zone)).strftime("%H:%M")
@@ -140,15 +157,19 @@ class Words(Struct, frozen=True, kw_only=True, eq=False):
         """Returns how long ago something was, roughly, such as 5 minutes ago."""
         if at is None:
             return NOTHING
-        return dates.format_timedelta(
-            min(at.astimezone(UTC) - now.astimezone(UTC), timedelta(0)),
-            add_direction=True,
-            locale=self.locale,
-        )
+        since = now - at
+        if since < timedelta(seconds=10):
+            return self.say(N_("just now"))
+        return dates.format_timedelta(-since, add_direction=True, locale=self.locale)
 
     def duration(self, span: timedelta) -> str:
         """Returns a length of time, roughly, such as 2 hours."""
-        return dates.format_timedelta(span, threshold=1.5, locale=self.locale)
+        return dates.format_timedelta(span, locale=self.locale)
+
+    @property
+    def separators(self) -> str:
+        """Decimal mark and group mark."""
+        return numbers.get_decimal_symbol(self.locale) + numbers.get_group_symbol(self.locale)
 
     def calendar(self) -> dict[str, list[str]]:
         """Returns the names that charts need for their axes."""

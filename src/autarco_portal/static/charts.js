@@ -4,6 +4,8 @@
 
 const SHARE = 0.5; // of the shown time: by so much a button zooms or moves
 
+const LOCALE = "page";
+
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 function traces(chart) {
@@ -30,7 +32,7 @@ function traces(chart) {
 // axis, whose widths are in milliseconds.
 function barWidth(chart, isExpected) {
   const share = isExpected ? 0.86 : 0.56;
-  const at = chart.x.map((x) => Date.parse(`${x}Z`.replace(/^(\S{10})Z$/, "$1")));
+  const at = chart.x.map((x) => Date.parse(x));
   return at.map((time, i) => {
     const next = i + 1 < at.length ? at[i + 1] - time : time - (at[i - 1] ?? time - 86400000);
     return share * next;
@@ -52,6 +54,7 @@ function layout(chart) {
     // A finger scrolls the page; the buttons below zoom for it.
     dragmode: coarse ? false : "zoom",
     barmode: "overlay",
+    separators: chart.separators,
     showlegend: chart.series.length > 1,
     legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
     xaxis: { ...axis, type: "date", tickformat: chart.xFormat, hoverformat: chart.xHover, showgrid: false },
@@ -82,9 +85,10 @@ function act(plot, what) {
 async function mount(plot) {
   const figure = plot.closest("figure");
   const chart = JSON.parse(document.getElementById(`${plot.dataset.chart}-data`).textContent);
+  // A name of its own: what is missing here is then taken from English, which must stay whole.
   Plotly.register({
     moduleType: "locale",
-    name: chart.language,
+    name: LOCALE,
     dictionary: {},
     format: { ...chart.calendar, date: "%d-%m-%Y" },
   });
@@ -94,8 +98,7 @@ async function mount(plot) {
     responsive: true,
     scrollZoom: false,
     doubleClick: "reset",
-    locale: chart.language,
-    separators: chart.separators,
+    locale: LOCALE,
   });
   await draw();
   const zoom = figure.querySelector(".zoom");
