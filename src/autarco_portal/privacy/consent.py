@@ -1,8 +1,8 @@
 """Who wanted which newsletter, how is that proved, and how does it end?
 
-Double opt-in: nothing is sent before the address itself said yes through a single-use link. The
-proof is time, version of the text, and the truncated address of the network. Withdrawal is one click
-without sign-in (RFC 8058), as easy as consent, and takes effect at once.
+Double opt-in: nothing is sent before the address itself said yes through the link mailed to it. The
+proof is time, version of the text, and the truncated address of the network. Withdrawal is one
+click without sign-in (RFC 8058), as easy as consent, and takes effect at once.
 """
 
 from __future__ import annotations

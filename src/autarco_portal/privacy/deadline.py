@@ -1,10 +1,10 @@
 """Until when must a request be answered, and when is somebody warned?
 
-One month from receipt, two more with a reason (article 12(3)), counted by the calendar as Regulation
-1182/71 counts months: the day of receipt is not counted, the period ends with the last hour of the
-same day of a later month, or of its last day where that month is shorter. It moves a deadline on a
-Saturday, Sunday or holiday to the next working day; we do not take that day. Waiting for proof of
-identity stops the clock, and only whole days of it are given back.
+One month from receipt, two more with a reason (article 12(3)), counted by the calendar as
+Regulation 1182/71 counts months: the day of receipt is not counted, the period ends with the last
+hour of the same day of a later month, or of its last day where that month is shorter. It moves a
+deadline on a Saturday, Sunday or holiday to the next working day; we do not take that day. Waiting
+for proof of identity stops the clock, and only whole days of it are given back.
 """
 
 from __future__ import annotations
@@ -56,6 +56,11 @@ def deadline(
     waited = sum(((pause.to_at or now) - pause.from_at for pause in pauses), timedelta())
     last_day += timedelta(days=max(0, waited // _DAY))
     return datetime.combine(last_day + _DAY, time(), zone).astimezone(received_at.tzinfo)
+
+
+def last_day(deadline_at: datetime, zone: ZoneInfo = ZONE) -> date:
+    """Returns the day that ends with the deadline, for people to read."""
+    return (deadline_at.astimezone(zone) - timedelta(seconds=1)).date()
 
 
 def warnings_due(

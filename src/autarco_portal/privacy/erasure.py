@@ -1,9 +1,9 @@
 """What goes and what stays when a person is erased, and when may it be carried out?
 
 First an impact preview from everything that is kept of the person (`Holdings`), which he confirms
-by its hash; then a cooling-off of 7 to 14 days, in which he can call it off; then the actions, in an
-order that lets nothing come back; last the proof, compared with the preview. Who carries it out is
-`privacy_erasure`.
+by its hash; then a cooling-off of 7 to 14 days, in which he can call it off; then the actions, in
+an order that lets nothing come back; last the proof, compared with the preview. Who carries it out
+is `privacy_erasure`.
 """
 
 from __future__ import annotations
@@ -166,9 +166,7 @@ def preview(holdings: Holdings, *, today: date, holds: tuple[Hold, ...] = ()) ->
     """
     alone = [site for site in holdings.sites if site.other_owners == 0]
     mine = {holdings.person, *(site.site_id for site in alone)}
-    held = {
-        hold.store: hold for hold in holds if hold.ended_at is None and hold.subject in mine
-    }
+    held = {hold.store: hold for hold in holds if hold.ended_at is None and hold.subject in mine}
     kept = [*_kept_invoices(holdings, today), *_kept_claims(alone, today)]
     removed = {}
     for table, count in sorted(holdings.records.items()):

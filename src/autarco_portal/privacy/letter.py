@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from autarco_portal.privacy import deadline
 from autarco_portal.privacy.request import ARTICLES, Kind, Outcome, Request, Right
 
 if TYPE_CHECKING:
@@ -71,21 +72,21 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
 def receipt(request: Request, deadline_at: datetime) -> Letter:
     """Returns what is answered at once: that it came, and until when there is an answer."""
     right = RIGHTS[request.language][request.right]
-    day = deadline_at.date().isoformat()
+    day = deadline.last_day(deadline_at).isoformat()
     number, article = request.request_id, ARTICLES[request.right]
     if request.language == "nl":
         return Letter(
             subject=f"Uw verzoek {number}: {right}",
             text=(
                 f"Wij ontvingen uw verzoek om {right} (artikel {article} AVG), nummer {number}.\n"
-                f"U krijgt antwoord vóór {day}. Het is kosteloos.\n"
+                f"U krijgt uiterlijk op {day} antwoord. Het is kosteloos.\n"
             ),
         )
     return Letter(
         subject=f"Your request {number}: {right}",
         text=(
             f"We received your request for {right} (article {article} GDPR), number {number}.\n"
-            f"You will have an answer before {day}. It is free of charge.\n"
+            f"You will have an answer by {day} at the latest. It is free of charge.\n"
         ),
     )
 
@@ -95,20 +96,20 @@ def extension(request: Request, deadline_at: datetime) -> Letter:
     step = request.last(Kind.EXTENDED)
     if step is None:
         raise ValueError(f"request {request.request_id} is not extended")
-    day, number = deadline_at.date().isoformat(), request.request_id
+    day, number = deadline.last_day(deadline_at).isoformat(), request.request_id
     if request.language == "nl":
         return Letter(
             subject=f"Uw verzoek {number} duurt langer",
             text=(
                 f"Ons antwoord op uw verzoek {number} duurt langer: {step.reason}\n"
-                f"U krijgt het vóór {day}. {COMPLAINT['nl']}\n"
+                f"U krijgt het uiterlijk op {day}. {COMPLAINT['nl']}\n"
             ),
         )
     return Letter(
         subject=f"Your request {number} takes longer",
         text=(
             f"Our answer to your request {number} takes longer: {step.reason}\n"
-            f"You will have it before {day}. {COMPLAINT['en']}\n"
+            f"You will have it by {day} at the latest. {COMPLAINT['en']}\n"
         ),
     )
 

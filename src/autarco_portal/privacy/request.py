@@ -176,9 +176,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     def deadline_at(self, now: datetime) -> datetime:
         """Returns until when the answer is in time, UTC."""
         is_extended = self.last(Kind.EXTENDED) is not None
-        return deadline.deadline(
-            self.received_at, now, pauses=self.pauses, is_extended=is_extended
-        )
+        return deadline.deadline(self.received_at, now, pauses=self.pauses, is_extended=is_extended)
 
     def warnings_due(self, now: datetime) -> tuple[int, ...]:
         """Returns which warnings are to be given now; none while proof is awaited or at the end."""
@@ -204,9 +202,7 @@ def ask_proof(request: Request, *, at: datetime, by: str, reason: str) -> Reques
     return _with(request, Kind.PROOF_ASKED, at, by, reason=need_text("reason", reason))
 
 
-def verify(
-    request: Request, *, at: datetime, by: str, method: Method, person: str
-) -> Request:
+def verify(request: Request, *, at: datetime, by: str, method: Method, person: str) -> Request:
     """Notes how it was made sure that `person` asked; the clock goes on.
 
     A request from within the portal belongs to who was signed in, and to nobody else.

@@ -1,8 +1,9 @@
 """To whom was what of which site disclosed, what for, and who allowed it?
 
 Each disclosure has an entry in the ledger before anything leaves. Channel partners get what their
-role shows, as long as they have it; insurers performance data and the guarantee's record of one site
-and period; researchers the coarsened set; authorities the narrowest set that two people allowed.
+role shows, as long as they have it; insurers performance data and the guarantee's record of one
+site and period; researchers the coarsened set; authorities the narrowest set that two people
+allowed.
 """
 
 from __future__ import annotations

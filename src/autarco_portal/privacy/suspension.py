@@ -58,9 +58,7 @@ class Restriction(msgspec.Struct, frozen=True, kw_only=True):
 GROUNDS = frozenset({"accuracy", "unlawful", "claim", "objection"})
 
 
-def begin(
-    *, restriction_id: str, subject: str, ground: str, at: datetime, by: str
-) -> Restriction:
+def begin(*, restriction_id: str, subject: str, ground: str, at: datetime, by: str) -> Restriction:
     """Returns a restriction from now on; raises PrivacyError for a ground that is none."""
     if ground not in GROUNDS:
         raise PrivacyError(f"ground: expected one of {sorted(GROUNDS)}, got {ground!r}")
