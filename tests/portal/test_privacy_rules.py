@@ -159,6 +159,7 @@ def test_the_preview_says_what_ends_what_goes_and_what_stays() -> None:
     # The invoice of 2018 is past its seven years.
     assert [(part.what, part.count, part.until) for part in impact.kept] == [
         ("invoices", 1, date(2031, 12, 31)),
+        ("guarantees", 1, date(2031, 5, 1)),
         ("settlements", 2, date(2030, 7, 1)),
         ("request", 1, date(2031, 5, 1)),
     ]

@@ -48,6 +48,8 @@ class SiteHolding(msgspec.Struct, frozen=True, kw_only=True):
     """Who live there too and stay: then the site stays and only he is taken off it."""
     loggers: tuple[int, ...] = ()
     inverters: tuple[str, ...] = ()
+    moved: tuple[str, ...] = ()
+    """Inverters that hang at somebody else's now: their serial numbers are his devices."""
     photos: int = 0
     guarantees: tuple[GuaranteeHolding, ...] = ()
 
@@ -120,6 +122,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     cooling_off_days: int
     previewed_at: datetime
     confirmed_at: datetime | None = None
+    confirmed_sha256: str = ""
+    """Of the impact; it stays when the impact's serial numbers are gone."""
     called_off_at: datetime | None = None
     executed_at: datetime | None = None
 
@@ -167,7 +171,9 @@ def preview(holdings: Holdings, *, today: date, holds: tuple[Hold, ...] = ()) ->
     alone = [site for site in holdings.sites if site.other_owners == 0]
     mine = {holdings.person, *(site.site_id for site in alone)}
     held = {hold.store: hold for hold in holds if hold.ended_at is None and hold.subject in mine}
-    kept = [*_kept_invoices(holdings, today), *_kept_claims(alone, today)]
+    kept = [*_kept_invoices(holdings, today), *_kept_guarantees(alone, today)]
+    if moved := sum(len(site.moved) for site in alone):
+        kept.append(Kept(what="readings", count=moved, why="the inverter is somebody else's now"))
     removed = {}
     for table, count in sorted(holdings.records.items()):
         hold = held.get(table) or held.get("*")
@@ -215,7 +221,7 @@ def confirm(case: Case, *, at: datetime, by: str, impact_sha256: str) -> Case:
         raise PrivacyError("only the person himself confirms his erasure")
     if not SHA256.fullmatch(impact_sha256) or impact_sha256 != case.impact.sha256():
         raise PrivacyError("what was confirmed is not this preview: show it again")
-    return msgspec.structs.replace(case, confirmed_at=at)
+    return msgspec.structs.replace(case, confirmed_at=at, confirmed_sha256=impact_sha256)
 
 
 def call_off(case: Case, *, at: datetime, by: str) -> Case:
@@ -284,18 +290,31 @@ def _kept_invoices(holdings: Holdings, today: date) -> list[Kept]:
     return [Kept(what="invoices", count=count, why="tax law, seven years (AWR 52)", until=last)]
 
 
-def _kept_claims(sites: list[SiteHolding], today: date) -> list[Kept]:
+def _kept_guarantees(sites: list[SiteHolding], today: date) -> list[Kept]:
     kept = []
     for site in sites:
         for guarantee in site.guarantees:
+            name = guarantee.contract_id
+            if guarantee.is_active:
+                why = f"proof that {name} lapsed at the owner's wish, without what leads to him"
+                until = add_months(today, 12 * CLAIM_YEARS)
+                kept.append(Kept(what="guarantees", count=1, why=why, until=until))
             if not guarantee.settled_claims or guarantee.last_settled_on is None:
                 continue
             until = add_months(guarantee.last_settled_on, 12 * CLAIM_YEARS)
             if until >= today:
-                kept.append(
-                    Kept(
-                        what="settlements", count=guarantee.settled_claims, until=until,
-                        why=f"settled claims of {guarantee.contract_id} until they are time-barred",
-                    )
-                )  # fmt: skip
+                why = f"settled claims of {name} until they are time-barred"
+                claims = guarantee.settled_claims
+                kept.append(Kept(what="settlements", count=claims, why=why, until=until))
     return kept
+
+
+def without_devices(impact: Impact) -> Impact:
+    """Returns what may stay in the register: no serial number outlives its erasure."""
+    return msgspec.structs.replace(impact, loggers_refused=(), inverters_erased=())
+
+
+def close(case: Case, *, at: datetime) -> Case:
+    """Ends a case that was carried out."""
+    check_due(case, at)
+    return msgspec.structs.replace(case, executed_at=at, impact=without_devices(case.impact))

@@ -179,7 +179,7 @@ def restriction_ends(lifts_at: datetime, language: str) -> Letter:
 
 _WHAT_NL = {
     "invoices": "facturen", "settlements": "afrekeningen", "request": "dit verzoek",
-    "photos": "foto's", "readings": "metingen",
+    "photos": "foto's", "readings": "metingen", "guarantees": "garanties",
 }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import msgspec
 
 from autarco_portal.privacy.error import PrivacyError, need_text
+from autarco_portal.privacy.letter import Letter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -67,6 +68,30 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """Of the last attempt, UTC."""
     answer: str = ""
     """Of the mail server, without the address."""
+
+
+class Notice(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that every registered user is told before it starts."""
+
+    notice_id: str
+    kind: Literal["policy", "transfer"]
+    thing: str
+    """Which version of the policy, or which transfer."""
+    starts_on: date
+    created_at: datetime
+    letters: dict[Language, Letter]
+    """One for each language that somebody reads."""
+
+    def __post_init__(self) -> None:
+        """Raises PrivacyError for a notice that some could not read, or that comes too late."""
+        if set(self.letters) != {"nl", "en"}:
+            raise PrivacyError("a notice has a letter in Dutch and one in English")
+        earliest = self.created_at.date() + timedelta(days=NOTICE_DAYS)
+        if self.starts_on < earliest:
+            raise PrivacyError(
+                f"what starts {NOTICE_DAYS} days after its notice starts not before "
+                f"{earliest.isoformat()}"
+            )
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
