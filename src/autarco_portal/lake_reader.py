@@ -1,0 +1,103 @@
+"""What did inverters report? The portal's only door to the readings, through the catalog.
+
+Each question opens the catalog anew and sees one moment of it, also while the ingest server
+replaces it. A whole fleet's day is one question: ask for all inverters at once, not one by one.
+
+Every method raises `CatalogError` when the catalog cannot answer; before the first start of the
+server that is `NoCatalogError`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from autarco_ingest import catalog, schema
+from autarco_ingest.catalog import CatalogError, NoCatalogError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    import pyarrow as pa
+    from pyarrow.fs import FileSystem
+
+    from autarco_ingest.paths import DataDirectory
+
+__all__ = ["CatalogError", "LakeReader", "NoCatalogError"]
+
+_KNOWN = frozenset(column.name for column in schema.READINGS.columns)
+
+
+class LakeReader:
+    """Reads the lake of one data directory; `remote` reads tables that are on object storage."""
+
+    def __init__(self, data: DataDirectory, remote: FileSystem | None = None) -> None:
+        self._data = data
+        self._remote = remote
+
+    def readings(
+        self,
+        inverters: Collection[str] | None,
+        begins: datetime,
+        ends: datetime,
+        columns: Sequence[str],
+    ) -> pa.Table:
+        """Returns the readings from `begins` on and before `ends`, by inverter and time.
+
+        Only `columns` of `autarco_ingest.schema.READINGS`, in that order. `inverters` are serial
+        numbers, None asks for all. Both moments have a time zone; times come in UTC.
+        """
+        _check_columns(columns)
+        where = [_between(begins, ends), *_of(inverters)]
+        return self._ask(
+            f"SELECT {', '.join(columns)} FROM readings WHERE {' AND '.join(where)} "  # noqa: S608
+            "ORDER BY inverter_sn, ts, received_at"
+        )
+
+    def latest(
+        self, inverters: Collection[str] | None = None, columns: Sequence[str] = ("*",)
+    ) -> pa.Table:
+        """Returns the newest reading of each inverter, seconds old, by serial number."""
+        if tuple(columns) != ("*",):
+            _check_columns(columns)
+        where = " AND ".join(_of(inverters)) or "true"
+        return self._ask(
+            f"SELECT {', '.join(columns)} FROM latest WHERE {where} ORDER BY inverter_sn"  # noqa: S608
+        )
+
+    def _ask(self, sql: str) -> pa.Table:
+        return catalog.query(self._data, sql, self._remote)
+
+
+def _between(begins: datetime, ends: datetime) -> str:
+    """Names the dates too: they say which files need not be opened."""
+    if begins.tzinfo is None or ends.tzinfo is None:
+        raise ValueError("readings are asked for between moments that have a time zone")
+    first = begins.astimezone(UTC)
+    last = max(first, ends.astimezone(UTC) - timedelta(microseconds=1))
+    return (
+        f"date BETWEEN DATE '{first:%Y-%m-%d}' AND DATE '{last:%Y-%m-%d}' "
+        f"AND ts >= {_instant(begins)} AND ts < {_instant(ends)}"
+    )
+
+
+def _instant(at: datetime) -> str:
+    return f"TIMESTAMPTZ '{at.astimezone(UTC).isoformat()}'"
+
+
+def _of(inverters: Collection[str] | None) -> list[str]:
+    if inverters is None:
+        return []
+    if not inverters:
+        return ["false"]
+    return [f"inverter_sn IN ({', '.join(map(_text, sorted(inverters)))})"]
+
+
+def _check_columns(columns: Sequence[str]) -> None:
+    unknown = sorted(set(columns) - _KNOWN)
+    if unknown or not columns:
+        raise ValueError(f"readings have no columns {unknown}" if unknown else "no columns asked")
+
+
+def _text(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
