@@ -116,7 +116,7 @@ def _devices(devices: Sequence[Device]) -> pl.DataFrame:
 
 
 def _measured(readings: pa.Table, hung: pl.DataFrame) -> pl.DataFrame:
-    """Per device and half hour: mean power of each quarter, and the counter at both ends."""
+    """Per device and half hour: mean power of each quarter, power and counter at both ends."""
     columns = ["inverter_sn", "ts", "ac_power", "energy_total_wh", "repeat"]
     table = pl.DataFrame(readings.select(columns))
     late = pl.col("ts").dt.minute() % 30 >= 15
@@ -133,6 +133,8 @@ def _measured(readings: pa.Table, hung: pl.DataFrame) -> pl.DataFrame:
         .agg(
             power.filter(~late).mean().alias("early_w"),
             power.filter(late).mean().alias("late_w"),
+            power.drop_nulls().first().alias("first_w"),
+            power.drop_nulls().last().alias("last_w"),
             pl.col("energy_total_wh").drop_nulls().first().alias("first_wh"),
             pl.col("energy_total_wh").drop_nulls().last().alias("last_wh"),
         )
@@ -145,9 +147,9 @@ def _asleep(grid: pl.DataFrame) -> pl.DataFrame:
     both = pl.col("early_w").is_not_null() & pl.col("late_w").is_not_null()
     before_wh = pl.col("last_wh").forward_fill().over("device")
     after_wh = pl.col("first_wh").backward_fill().over("device")
-    quiet = (mean_w.forward_fill().over("device") <= pl.col("quiet_w")) & (
-        mean_w.backward_fill().over("device") <= pl.col("quiet_w")
-    )
+    before_w = pl.col("last_w").forward_fill().over("device")
+    after_w = pl.col("first_w").backward_fill().over("device")
+    quiet = (before_w <= pl.col("quiet_w")) & (after_w <= pl.col("quiet_w"))
     whole_kwh = (before_wh % _COARSE_STEP_WH == 0) & (after_wh % _COARSE_STEP_WH == 0)
     step_wh = pl.when(whole_kwh).then(_COARSE_STEP_WH).otherwise(_FINE_STEP_WH)
     still = (after_wh - before_wh).is_between(0, step_wh)
@@ -155,7 +157,7 @@ def _asleep(grid: pl.DataFrame) -> pl.DataFrame:
         pl.when(both)
         .then(mean_w * 0.5 / 1_000)
         # It woke or fell asleep within this half hour: the quarter it was awake counts.
-        .when(mean_w <= pl.col("quiet_w"))
+        .when(pl.min_horizontal("first_w", "last_w") <= pl.col("quiet_w"))
         .then(mean_w * 0.25 / 1_000)
         .when(mean_w.is_null() & quiet & still)
         .then(0.0)

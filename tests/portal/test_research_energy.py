@@ -40,7 +40,7 @@ def day_of(
 
 def table(rows: list[dict[str, object]]) -> pa.Table:
     names = ("inverter_sn", "ts", "ac_power", "energy_total_wh", "repeat")
-    types = {column.name: column.arrow_type for column in schema.READINGS.columns}
+    types = {column.name: column.type for column in schema.READINGS.columns}
     as_in_lake = pa.schema([pa.field(name, types[name]) for name in names])
     return pa.Table.from_pylist(rows, schema=as_in_lake)
 
