@@ -38,6 +38,7 @@ class RoofPlane(msgspec.Struct, frozen=True, kw_only=True):
     """1/K."""
     horizon: tuple[tuple[float, float], ...] = ()
     shading: tuple[tuple[float, ...], ...] = ()
+    module_type: str | None = None
 
     def __post_init__(self) -> None:
         """Raises SiteError for what no roof can be."""
@@ -69,6 +70,10 @@ class Inverter(msgspec.Struct, frozen=True, kw_only=True):
     uninstalled_at: datetime | None = None
     mppt_planes: tuple[str | None, ...] = ()
     """Which plane feeds which MPP tracker; none for one that is not connected."""
+    variant_code: str | None = None
+    """The maker's name of the model."""
+    logger_sn: int | None = None
+    """The data stick that reports it, where known."""
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):

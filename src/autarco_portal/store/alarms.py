@@ -1,0 +1,196 @@
+"""Which incidents are there, and what did people do about them?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from sqlalchemy import Engine, select
+
+from autarco_portal import incidents
+from autarco_portal.alarm_record import AlarmRecord
+from autarco_portal.incidents import Incident
+from autarco_portal.store import sites
+from autarco_portal.store.engine import StoreError, reading, writing
+from autarco_portal.store.site_rows import visible_to
+from autarco_portal.store.tables import AlarmRow, SiteRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from sqlalchemy.orm import Session
+
+    from autarco_portal.incidents import IncidentRules, Verdict
+    from autarco_portal.people import Actor
+
+_INCIDENT = msgspec.json.Decoder(Incident)
+
+
+class Alarms:
+    """Incidents of the store."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def fold(
+        self,
+        public_key: str,
+        verdicts: Iterable[Verdict],
+        now: datetime,
+        rules: IncidentRules | None = None,
+    ) -> list[Incident]:
+        """Folds verdicts of one site into its incidents (`incidents.fold`) and returns these all.
+
+        One transaction: what somebody acknowledges meanwhile is not lost.
+        """
+        with writing(self._engine) as session:
+            site = _locked(session, public_key)
+            rows = {row.incident_id: row for row in _of_site(session, site.number)}
+            before = [_INCIDENT.decode(row.incident) for row in rows.values()]
+            after = incidents.fold(before, verdicts, now, rules)
+            for incident in after:
+                row = rows.pop(incident.incident_id, None)
+                if row is None:
+                    row = AlarmRow(incident_id=incident.incident_id, site_number=site.number)
+                    session.add(row)
+                _write(row, incident)
+            _hand_over(rows.values(), after, session)
+            for gone in rows.values():
+                session.delete(gone)
+        return after
+
+    def get(self, incident_id: str) -> AlarmRecord | None:
+        """Returns one, or None."""
+        with reading(self._engine) as session:
+            row = session.get(AlarmRow, incident_id)
+            return None if row is None else _record(row)
+
+    def of_site(self, public_key: str) -> list[AlarmRecord]:
+        """Returns those of a site, the newest first."""
+        with reading(self._engine) as session:
+            site = sites.existing(session, public_key)
+            rows = list(_of_site(session, site.number))
+        return [_record(row) for row in reversed(rows)]
+
+    def of_sites(self, public_keys: Sequence[str], *, only_open: bool) -> list[AlarmRecord]:
+        """Returns those of several sites, the newest first."""
+        wanted = select(AlarmRow).join(SiteRow).where(SiteRow.public_key.in_(public_keys))
+        if only_open:
+            wanted = wanted.where(AlarmRow.closed_at.is_(None))
+        with reading(self._engine) as session:
+            rows = session.scalars(wanted.order_by(AlarmRow.opened_at.desc(), AlarmRow.incident_id))
+            return [_record(row) for row in rows]
+
+    def visible(
+        self, actor: Actor, *, only_open: bool = True, offset: int = 0, limit: int = 100
+    ) -> list[AlarmRecord]:
+        """Returns those of the sites that somebody may view, the newest first."""
+        wanted = select(AlarmRow).join(SiteRow).where(visible_to(actor))
+        if only_open:
+            wanted = wanted.where(AlarmRow.closed_at.is_(None))
+        with reading(self._engine) as session:
+            rows = session.scalars(
+                wanted.order_by(AlarmRow.opened_at.desc(), AlarmRow.incident_id)
+                .offset(offset)
+                .limit(limit)
+            )
+            return [_record(row) for row in rows]
+
+    def open(self) -> list[AlarmRecord]:
+        """Returns all that go on, the oldest first, for `incidents.duty`; not of restricted sites.
+
+        Nobody is told anything of a site whose owner wants its data not to be used.
+        """
+        with reading(self._engine) as session:
+            rows = session.scalars(
+                select(AlarmRow)
+                .join(SiteRow)
+                .where(AlarmRow.closed_at.is_(None), SiteRow.restricted_at.is_(None))
+                .order_by(AlarmRow.opened_at, AlarmRow.incident_id)
+            )
+            return [_record(row) for row in rows]
+
+    def acknowledge(
+        self, incident_id: str, *, by: str, now: datetime, note: str | None = None
+    ) -> AlarmRecord:
+        """Keeps who acknowledged and when; whoever was first stays. Raises StoreError."""
+        with writing(self._engine) as session:
+            row, incident = _locked_alarm(session, incident_id)
+            if incident.acknowledged_at is None:
+                _write(row, msgspec.structs.replace(incident, acknowledged_at=now))
+                row.acknowledged_by = by
+                row.acknowledgement = note
+            return _record(row)
+
+    def notified(
+        self, incident_id: str, now: datetime, *, installer: bool = False, owner: bool = False
+    ) -> AlarmRecord:
+        """Keeps who was told and when; the first time stays. Raises StoreError."""
+        with writing(self._engine) as session:
+            row, incident = _locked_alarm(session, incident_id)
+            if installer and incident.installer_notified_at is None:
+                incident = msgspec.structs.replace(incident, installer_notified_at=now)
+            if owner and incident.owner_notified_at is None:
+                incident = msgspec.structs.replace(incident, owner_notified_at=now)
+            _write(row, incident)
+            return _record(row)
+
+
+def _locked(session: Session, public_key: str) -> SiteRow:
+    """The site's row, which PostgreSQL keeps from others until the end; SQLite has one writer."""
+    row = session.scalar(select(SiteRow).where(SiteRow.public_key == public_key).with_for_update())
+    if row is None:
+        raise StoreError("there is no such site")
+    return row
+
+
+def _locked_alarm(session: Session, incident_id: str) -> tuple[AlarmRow, Incident]:
+    number = session.scalar(select(AlarmRow.site_number).where(AlarmRow.incident_id == incident_id))
+    if number is not None:
+        # The site's row is what `fold` waits for.
+        session.scalar(select(SiteRow.number).where(SiteRow.number == number).with_for_update())
+    row = session.get(AlarmRow, incident_id)
+    if row is None:
+        raise StoreError("there is no such alarm")
+    return row, _INCIDENT.decode(row.incident)
+
+
+def _of_site(session: Session, number: int) -> Sequence[AlarmRow]:
+    return session.scalars(
+        select(AlarmRow)
+        .where(AlarmRow.site_number == number)
+        .order_by(AlarmRow.opened_at, AlarmRow.incident_id)
+    ).all()
+
+
+def _write(row: AlarmRow, incident: Incident) -> None:
+    row.cause = incident.cause.value
+    row.severity = incident.severity.value
+    row.opened_at = incident.opened_at
+    row.closed_at = incident.closed_at
+    row.acknowledged_at = incident.acknowledged_at
+    row.incident = msgspec.json.encode(incident).decode()
+
+
+def _hand_over(gone: Iterable[AlarmRow], after: Sequence[Incident], session: Session) -> None:
+    """An incident that swallowed another one takes over what was said to that."""
+    for row in gone:
+        if row.acknowledged_by is None:
+            continue
+        old = _INCIDENT.decode(row.incident)
+        for incident in after:
+            is_same = (incident.cause, incident.inverter_sn) == (old.cause, old.inverter_sn)
+            if is_same and incident.acknowledged_at == old.acknowledged_at:
+                heir = session.get(AlarmRow, incident.incident_id)
+                if heir is not None and heir.acknowledged_by is None:
+                    heir.acknowledged_by = row.acknowledged_by
+                    heir.acknowledgement = row.acknowledgement
+
+
+def _record(row: AlarmRow) -> AlarmRecord:
+    return AlarmRecord(
+        incident=_INCIDENT.decode(row.incident),
+        acknowledged_by=row.acknowledged_by,
+        acknowledgement=row.acknowledgement,
+    )

@@ -1,0 +1,114 @@
+"""How is the portal's database reached: which URL, which transaction, which errors?
+
+SQLite by default: write-ahead log, foreign keys, writers wait for one another. PostgreSQL by URL.
+Every method of the store is one transaction: `reading` sees one moment, `writing` takes SQLite's
+one write lock at its start, so that nobody finds at its end that another was faster.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from sqlalchemy import Connection, CursorResult, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.orm import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy.sql.dml import UpdateBase
+
+BUSY_TIMEOUT_S = 10.0
+"""A write waits so long for others; theirs take milliseconds, a backup's a second."""
+POOL_SIZE = 20
+"""Connections: more than a web server has threads, less than PostgreSQL's usual 100."""
+
+
+class StoreError(Exception):
+    """The database cannot be used or does not hold what was asked; one sentence, no contents."""
+
+
+def make_engine(url: str) -> Engine:
+    """Returns an engine for a URL, or for the path of an SQLite file; raises StoreError."""
+    address = _address(url)
+    if address.get_backend_name() == "postgresql":
+        return create_engine(
+            address,
+            pool_size=POOL_SIZE,
+            max_overflow=0,
+            # A connection that a restarted server cut is noticed before it is used.
+            pool_pre_ping=True,
+            hide_parameters=True,
+            isolation_level="READ COMMITTED",
+        )
+    engine = create_engine(
+        address,
+        pool_size=POOL_SIZE,
+        max_overflow=0,
+        # Values are personal data; an error must not carry them into a log.
+        hide_parameters=True,
+        connect_args={"timeout": BUSY_TIMEOUT_S},
+    )
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Session]:
+    """One transaction that sees one moment."""
+    with engine.connect() as connection, connection.begin(), Session(connection) as session:
+        yield session
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Session]:
+    """One transaction that changes something; nothing of it stays when it raises."""
+    connection = engine.connect().execution_options(autarco_writes=True)
+    with connection, connection.begin(), Session(connection) as session:
+        yield session
+        session.flush()
+
+
+def affected(session: Session, statement: UpdateBase) -> int:
+    """Carries out a change and returns how many rows it touched."""
+    return cast("CursorResult[Any]", session.execute(statement)).rowcount
+
+
+def _address(url: str) -> URL:
+    if "://" not in url:
+        return URL.create("sqlite", database=str(Path(url).resolve()))
+    try:
+        address = make_url(url)
+        name = address.get_backend_name()
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:
+        raise StoreError("that is no database URL") from error
+    if name == "postgresql":
+        return address.set(drivername="postgresql+psycopg")
+    if name != "sqlite":
+        raise StoreError(f"expected an SQLite or PostgreSQL URL, got {name}")
+    if not address.database or address.database == ":memory:":
+        raise StoreError("an SQLite database needs a file: each connection has its own memory")
+    return address
+
+
+def _prepare_sqlite(connection: Any, record: object) -> None:
+    # The driver begins transactions when it thinks fit; `_begin_sqlite` does it instead.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    # With the log, losing power costs the last transactions at NORMAL; an acknowledged alarm or a
+    # settlement must not be lost.
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    # Erased people are overwritten, not only unlinked.
+    cursor.execute("PRAGMA secure_delete=ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("autarco_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

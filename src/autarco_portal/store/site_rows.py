@@ -1,0 +1,229 @@
+"""How does a site become rows and a site's rows a value, and which rows may somebody see?
+
+Used by `sites` inside its transactions.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import msgspec
+from sqlalchemy import ColumnElement, and_, false, or_, true
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import selectinload
+
+from autarco_portal.people import Actor, Grant, OrganisationKind, PortalRole, SiteOwner, SiteRole
+from autarco_portal.rights import SiteAccess
+from autarco_portal.site import Inverter, RoofPlane
+from autarco_portal.site_record import Address, SiteRecord, check_site
+from autarco_portal.store import attributes, people
+from autarco_portal.store.engine import StoreError
+from autarco_portal.store.tables import (
+    GrantRow,
+    InverterRow,
+    PlaneRow,
+    SiteOwnerRow,
+    SiteRoleRow,
+    SiteRow,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+WHOLE = (
+    selectinload(SiteRow.planes),
+    selectinload(SiteRow.inverters),
+    selectinload(SiteRow.roles),
+    selectinload(SiteRow.owners),
+    selectinload(SiteRow.grants),
+    selectinload(SiteRow.address_attributes),
+)
+"""Everything of a site in a few statements, however many sites."""
+
+_PLANE = msgspec.json.Decoder(RoofPlane)
+_MPPT_PLANES = msgspec.json.Decoder(tuple[str | None, ...])
+
+
+def as_record(row: SiteRow) -> SiteRecord:
+    """Returns the value of a site's rows."""
+    return SiteRecord(
+        number=row.number,
+        public_key=row.public_key,
+        name=row.name,
+        address=Address(
+            street=row.street, postcode=row.postcode, city=row.city, country=row.country
+        ),
+        address_sources=attributes.current_sources(row.address_attributes),
+        latitude=row.latitude,
+        longitude=row.longitude,
+        altitude=row.altitude,
+        time_zone=row.time_zone,
+        commissioned_on=row.commissioned_on,
+        planes=tuple(_PLANE.decode(plane.plane) for plane in row.planes),
+        inverters=tuple(_inverter(one) for one in row.inverters),
+        roles=_roles(row),
+        owners=_owners(row),
+        grants=_grants(row),
+        has_consumption_meter=row.has_consumption_meter,
+        has_battery=row.has_battery,
+        restricted_at=row.restricted_at,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+def as_access(row: SiteRow) -> SiteAccess:
+    """Returns who stands how to a site."""
+    return SiteAccess(
+        public_key=row.public_key,
+        owners=_owners(row),
+        roles=_roles(row),
+        grants=_grants(row),
+        is_restricted=row.restricted_at is not None,
+    )
+
+
+def as_grant(row: GrantRow, public_key: str) -> Grant:
+    """Returns the value of a row."""
+    return Grant(
+        grant_id=row.grant_id,
+        site=public_key,
+        person_id=row.person_id,
+        organisation_id=row.organisation_id,
+        from_at=row.from_at,
+        until=row.until,
+        why=row.why,
+        given_by=row.given_by,
+    )
+
+
+def changed(row: SiteRow, now: datetime) -> SiteRecord:
+    """Returns the site as it is to be; raises SiteError, PeopleError if it cannot be."""
+    row.updated_at = now
+    record = as_record(row)
+    check_site(record)
+    return record
+
+
+def plane_rows(planes: Sequence[RoofPlane]) -> list[PlaneRow]:
+    """Returns the rows of roof planes, in their order."""
+    return [
+        PlaneRow(position=position, plane=msgspec.json.encode(plane).decode())
+        for position, plane in enumerate(planes)
+    ]
+
+
+def inverter_row(inverter: Inverter) -> InverterRow:
+    """Returns the row of an inverter."""
+    columns = msgspec.structs.asdict(inverter)
+    columns["mppt_planes"] = msgspec.json.encode(inverter.mppt_planes).decode()
+    return InverterRow(**columns)
+
+
+def is_role(row: SiteRoleRow, organisation_id: str, kind: OrganisationKind) -> bool:
+    """Tells whether an organisation does this now."""
+    is_same = row.organisation_id == organisation_id and row.kind == kind.value
+    return is_same and row.until is None
+
+
+def end_grant(row: GrantRow, now: datetime) -> None:
+    """Ends a grant now; one that had not begun never will."""
+    row.until = max(now, row.from_at)
+
+
+@contextmanager
+def unique() -> Iterator[None]:
+    """Says in a sentence what the database refuses: a key or an inverter that is taken."""
+    try:
+        yield
+    except IntegrityError as error:
+        raise StoreError("the public key is taken, or an inverter hangs elsewhere") from error
+
+
+def visible_to(actor: Actor) -> ColumnElement[bool]:
+    """The condition under which `rights.may` lets somebody view a site."""
+    owner_holds, role_holds, grant_holds = _now(actor)
+    own = SiteRow.owners.any(and_(SiteOwnerRow.person_id == actor.person_id, owner_holds))
+    to_him = and_(GrantRow.person_id == actor.person_id, grant_holds)
+    others: list[ColumnElement[bool]] = []
+    if actor.has_second_factor or not actor.portal_roles:
+        others.append(SiteRow.grants.any(to_him))
+    watches: ColumnElement[bool] = false()
+    if actor.has_second_factor:
+        organisations = [*actor.roles, *actor.below]
+        if organisations:
+            cares = SiteRoleRow.organisation_id.in_(organisations)
+            invited = GrantRow.organisation_id.in_(list(actor.roles))
+            others.append(SiteRow.roles.any(and_(cares, role_holds)))
+            others.append(SiteRow.grants.any(and_(invited, grant_holds)))
+        if PortalRole.ADMINISTRATOR in actor.portal_roles:
+            others.append(true())
+        if PortalRole.PRIVACY_OFFICER in actor.portal_roles:
+            watches = true()
+    is_free = SiteRow.restricted_at.is_(None)
+    return or_(own, watches, and_(is_free, or_(false(), *others)))
+
+
+def matching(text: str) -> ColumnElement[bool]:
+    """The condition that a text is found in a site's name, key, address or inverters."""
+    if not text.strip():
+        return true()
+    pattern = people.like(text.strip())
+    columns = (
+        SiteRow.name,
+        SiteRow.public_key,
+        SiteRow.street,
+        SiteRow.postcode,
+        SiteRow.city,
+    )
+    serial = InverterRow.serial_number.ilike(pattern, escape=people.LIKE_ESCAPE)
+    return or_(
+        *(column.ilike(pattern, escape=people.LIKE_ESCAPE) for column in columns),
+        SiteRow.inverters.any(serial),
+    )
+
+
+def _now(actor: Actor) -> tuple[ColumnElement[bool], ColumnElement[bool], ColumnElement[bool]]:
+    """`people.holds` of an owner, a role and a grant, in SQL."""
+    owner, role, grant = (
+        and_(table.from_at <= actor.at, or_(table.until.is_(None), table.until > actor.at))
+        for table in (SiteOwnerRow, SiteRoleRow, GrantRow)
+    )
+    return owner, role, grant
+
+
+def _inverter(row: InverterRow) -> Inverter:
+    return Inverter(
+        serial_number=row.serial_number,
+        pac0=row.pac0,
+        installed_at=row.installed_at,
+        uninstalled_at=row.uninstalled_at,
+        mppt_planes=_MPPT_PLANES.decode(row.mppt_planes),
+        variant_code=row.variant_code,
+        logger_sn=row.logger_sn,
+    )
+
+
+def _roles(row: SiteRow) -> tuple[SiteRole, ...]:
+    return tuple(
+        SiteRole(
+            organisation_id=one.organisation_id,
+            kind=OrganisationKind(one.kind),
+            from_at=one.from_at,
+            until=one.until,
+        )
+        for one in row.roles
+    )
+
+
+def _owners(row: SiteRow) -> tuple[SiteOwner, ...]:
+    return tuple(
+        SiteOwner(person_id=one.person_id, from_at=one.from_at, until=one.until)
+        for one in row.owners
+    )
+
+
+def _grants(row: SiteRow) -> tuple[Grant, ...]:
+    return tuple(as_grant(one, row.public_key) for one in row.grants)
