@@ -19,6 +19,8 @@ from autarco_portal.store.guarantees import Guarantees
 from autarco_portal.store.migrate import check_version, upgrade
 from autarco_portal.store.organisations import Organisations
 from autarco_portal.store.people import People
+from autarco_portal.store.person_data import PersonData
+from autarco_portal.store.photos import Photos
 from autarco_portal.store.second_factors import SecondFactors
 from autarco_portal.store.sessions import Sessions
 from autarco_portal.store.sites import Sites
@@ -45,6 +47,8 @@ class Store:
         self.alarms = Alarms(engine)
         self.guarantees = Guarantees(engine)
         self.audit = Audit(engine)
+        self.photos = Photos(engine)
+        self.person_data = PersonData(engine)
 
     def __enter__(self) -> Store:
         return self
