@@ -20,6 +20,8 @@ from autarco_portal.store.mails import Mails
 from autarco_portal.store.migrate import check_version, upgrade
 from autarco_portal.store.organisations import Organisations
 from autarco_portal.store.people import People
+from autarco_portal.store.person_data import PersonData
+from autarco_portal.store.photos import Photos
 from autarco_portal.store.privacy import Privacy
 from autarco_portal.store.privacy_erasure import Erasure
 from autarco_portal.store.privacy_retention import Retention
@@ -53,6 +55,8 @@ class Store:
         self.mails = Mails(engine)
         self.erasure = Erasure(engine)
         self.retention = Retention(engine)
+        self.photos = Photos(engine)
+        self.person_data = PersonData(engine)
 
     def __enter__(self) -> Store:
         return self
