@@ -374,17 +374,6 @@ class Privacy:
                 )
             )
 
-    def keep_proof(self, case: Case, proof: Proof, *entries: AuditEntry) -> None:
-        """Ends an erasure: the case without serial numbers, and the proof."""
-        with writing(self._engine) as session:
-            self.cases.change_in(session, case.case_id, lambda _: case)
-            row = session.get(ErasureCaseRow, case.case_id)
-            if row is None:
-                raise StoreError("there is no such erasure")
-            row.proof = msgspec.json.encode(proof).decode()
-            if entries:
-                audit.append(session, *entries)
-
     def proof(self, case_id: str) -> Proof | None:
         """Returns what proves an erasure."""
         with reading(self._engine) as session:
