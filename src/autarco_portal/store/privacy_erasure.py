@@ -17,6 +17,7 @@ from autarco_portal.guarantee_record import GuaranteeStatus
 from autarco_portal.people import holds
 from autarco_portal.privacy.erasure import GuaranteeHolding, Holdings, Impact, SiteHolding
 from autarco_portal.store import audit, people
+from autarco_portal.store.declarative import Base
 from autarco_portal.store.engine import affected, reading, writing
 from autarco_portal.store.privacy_tables import (
     AutomatedDecisionRow,
@@ -30,7 +31,6 @@ from autarco_portal.store.privacy_tables import (
 from autarco_portal.store.record_tables import PhotoRow
 from autarco_portal.store.site_rows import as_record
 from autarco_portal.store.tables import (
-    Base,
     DecisionRow,
     GuaranteeRow,
     InverterRow,
@@ -110,8 +110,9 @@ class Erasure:
     ) -> dict[str, int]:
         """Removes the person and what is his alone; returns how many rows went, by table.
 
-        One transaction, with the closed case, proof and entry that `end` makes of the counts. Sites with a guarantee or photos that
-        are kept stay as a number and a key, without place, planes, inverters or anybody.
+        One transaction, with the closed case, proof and entry that `end` makes of the counts.
+        Sites with a guarantee or photos that are kept stay as a number and a key, without place,
+        planes, inverters or anybody.
         """
         person_id = impact.person
         with writing(self._engine) as session:
