@@ -70,6 +70,26 @@ class PortalDirectory(msgspec.Struct, frozen=True):
         return self.table(table) / f"{day:%Y-%m}.parquet"
 
     @property
+    def settlements(self) -> Path:
+        """Directory of the settlements."""
+        return self.root / "settlements"
+
+    @property
+    def photos(self) -> Path:
+        """Directory of the photos."""
+        return self.root / "photos"
+
+    @property
+    def erased(self) -> Path:
+        """Who was erased, as keyed digests; to be backed up apart from the database."""
+        return self.root / "erased.jsonl"
+
+    @property
+    def erased_key(self) -> Path:
+        """The key of those digests."""
+        return self.root / "erased.key"
+
+    @property
     def analysis_lock(self) -> Path:
         """Held by the one process that analyses."""
         return self.root / "analysis.lock"
