@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from sqlalchemy import Engine, select
 
-from autarco_portal.privacy.policy import Delivery, DeliveryState
+from autarco_portal.privacy.policy import Delivery, DeliveryState, Language
 from autarco_portal.store.engine import StoreError, reading, writing
 from autarco_portal.store.keys import new_identifier
 from autarco_portal.store.privacy_tables import MailRow, NoticeRow
@@ -66,7 +66,9 @@ class Mails:
             )  # fmt: skip
         return mail_id
 
-    def queue_notice(self, notice_id: str, letters: Mapping[str, Letter], now: datetime) -> int:
+    def queue_notice(
+        self, notice_id: str, letters: Mapping[Language, Letter], now: datetime
+    ) -> int:
         """Queues a notice to every registered user in his language; returns how many are new.
 
         Whoever registers later is reached when it is called again; nobody is told twice.
@@ -85,7 +87,7 @@ class Mails:
             ).all()
             new = [(person, language) for person, language in people if person not in told]
             for person, language in new:
-                letter = letters[language]
+                letter = letters[_language(language)]
                 row = _row(new_identifier(), letter, now, language, person_id=person)
                 row.notice_id = notice_id
                 session.add(row)
@@ -145,6 +147,10 @@ class Mails:
                 )
                 for row in rows
             ]  # fmt: skip
+
+
+def _language(text: str) -> Language:
+    return "en" if text == "en" else "nl"
 
 
 def _row(

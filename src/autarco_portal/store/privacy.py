@@ -12,9 +12,8 @@ import msgspec
 from sqlalchemy import Engine, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from autarco_portal.audit import AuditEntry
 from autarco_portal.personal_record import Invoice, Lead, SupportNote
-from autarco_portal.privacy import request, suspension
+from autarco_portal.privacy import consent, request, suspension
 from autarco_portal.privacy.consent import Consent
 from autarco_portal.privacy.erasure import Case, Proof
 from autarco_portal.privacy.human_decision import Automated
@@ -51,13 +50,15 @@ from autarco_portal.store.privacy_tables import (
     TransferRow,
 )
 from autarco_portal.store.registers import Register
-from autarco_portal.store.tables import AccountRow, SiteOwnerRow, SiteRow
+from autarco_portal.store.tables import AccountRow, PersonRow, SiteOwnerRow, SiteRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from datetime import datetime
 
     from sqlalchemy.orm import Session
+
+    from autarco_portal.audit import AuditEntry
 
 
 class Suspension(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,9 +119,7 @@ class Privacy:
     ) -> None:
         """Keeps a link's hash, and ends older links of the request."""
         with writing(self._engine) as session:
-            session.execute(
-                delete(RequestProofRow).where(RequestProofRow.request_id == request_id)
-            )
+            session.execute(delete(RequestProofRow).where(RequestProofRow.request_id == request_id))
             session.add(
                 RequestProofRow(
                     token_hash=token_hash, request_id=request_id, person_id=person_id,
@@ -187,7 +186,9 @@ class Privacy:
                 audit.append(session, *entries)
             return changed
 
-    def object_to(self, person_id: str, purpose: Purpose, now: datetime, *entries: AuditEntry) -> None:
+    def object_to(
+        self, person_id: str, purpose: Purpose, now: datetime, *entries: AuditEntry
+    ) -> None:
         """Keeps an objection; consents to the purpose end in the same moment."""
         with writing(self._engine) as session:
             people.existing(session, person_id)
@@ -241,9 +242,7 @@ class Privacy:
             select(SiteOwnerRow.site_number)
             .where(_is_owner(now))
             .where(
-                or_(
-                    SiteOwnerRow.person_id.in_(restricted), SiteOwnerRow.person_id.in_(objecting)
-                )
+                or_(SiteOwnerRow.person_id.in_(restricted), SiteOwnerRow.person_id.in_(objecting))
             )
         )
         wanted = select(SiteRow.public_key).where(
@@ -294,9 +293,7 @@ class Privacy:
     def end_suspension(self, contract_id: str) -> None:
         """Ends it; the guarantee's own status is the caller's."""
         with writing(self._engine) as session:
-            session.execute(
-                delete(SuspensionRow).where(SuspensionRow.contract_id == contract_id)
-            )
+            session.execute(delete(SuspensionRow).where(SuspensionRow.contract_id == contract_id))
 
     # Sharing, consent, notes.
 
@@ -331,8 +328,6 @@ class Privacy:
 
     def withdraw_consent(self, consent_id: str, now: datetime, by: str) -> Consent:
         """Ends one; twice is once. Raises StoreError for none."""
-        from autarco_portal.privacy import consent
-
         return self.consents.change(
             consent_id, lambda given: consent.withdraw(given, at=now, by=by)
         )
@@ -399,8 +394,6 @@ class Privacy:
             return msgspec.json.decode(row.proof, type=Proof)
 
     def _withdraw_all(self, session: Session, person_id: str, now: datetime) -> None:
-        from autarco_portal.privacy import consent
-
         keys = session.scalars(
             select(ConsentRow.consent_id).where(
                 ConsentRow.person_id == person_id, ConsentRow.withdrawn_at.is_(None)
@@ -419,7 +412,7 @@ def _is_owner(now: datetime) -> Any:
 
 
 def _flags_of_person(session: Session, person_id: str) -> Flags:
-    if session.get(people.PersonRow, person_id) is None:
+    if session.get(PersonRow, person_id) is None:
         return Flags(is_erased=True)
     restricted = session.scalar(
         select(func.count())
