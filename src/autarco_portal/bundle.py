@@ -87,6 +87,9 @@ class BundleWriter:
     def __exit__(self, *_: object) -> None:
         self._archive.close()
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._members
+
     def add(self, name: str, content: bytes, *, rows: int | None = None) -> None:
         """Adds a file that is in memory."""
         with self._archive.open(self._info(name), "w", force_zip64=True) as to:

@@ -1,4 +1,4 @@
-"""What is every file of the portal called that analysis reads or writes?
+"""What is every file of the portal called that is not the database?
 
 All lie below `portal` in the data directory. Nothing here reads or writes.
 """
@@ -58,6 +58,20 @@ class PortalDirectory(msgspec.Struct, frozen=True):
     def month(self, table: str, day: date) -> Path:
         """Returns the file of a derived table that the day is in."""
         return self.table(table) / f"{day:%Y-%m}.parquet"
+
+    @property
+    def photos(self) -> Path:
+        """Directory of photos, named by their hash."""
+        return self.root / "photos"
+
+    @property
+    def releases(self) -> Path:
+        """The list of releases of research data."""
+        return self.root / "research" / "releases.jsonl"
+
+    def imported(self, person_id: str) -> Path:
+        """Returns the directory of derived tables that somebody brought along."""
+        return self.root / "imported" / person_id
 
     @property
     def analysis_lock(self) -> Path:
