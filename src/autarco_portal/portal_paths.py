@@ -70,11 +70,6 @@ class PortalDirectory(msgspec.Struct, frozen=True):
         return self.table(table) / f"{day:%Y-%m}.parquet"
 
     @property
-    def settlements(self) -> Path:
-        """Directory of the settlements."""
-        return self.root / "settlements"
-
-    @property
     def erased(self) -> Path:
         """Who was erased, as keyed digests; to be backed up apart from the database."""
         return self.root / "erased.jsonl"
