@@ -327,7 +327,9 @@ def test_the_log_takes_no_text_of_people(changes: dict[str, Any]) -> None:
     assert "Jansen" not in str(raised.value)
 
 
-codes = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.:/+-]{0,20}", fullmatch=True)
+CODES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.:/+-]{0,20}", fullmatch=True)
+
+ENTRIES = st.tuples(CODES, CODES, st.dictionaries(CODES, CODES, max_size=2))
 
 
 @settings(max_examples=30)
