@@ -334,9 +334,7 @@ ENTRIES = st.tuples(CODES, CODES, st.dictionaries(CODES, CODES, max_size=2))
 
 @settings(max_examples=30)
 @given(
-    st.lists(
-        st.tuples(codes, codes, st.dictionaries(codes, codes, max_size=2)), min_size=2, max_size=6
-    ),
+    st.lists(ENTRIES, min_size=2, max_size=6),
     st.data(),
 )
 def test_any_change_of_any_entry_breaks_the_chain(
