@@ -173,6 +173,18 @@ class DataDirectory(msgspec.Struct, frozen=True):
         return self.root / ".catalog-draft.duckdb"
 
 
+def derived_tables(data: DataDirectory) -> dict[str, list[Path]]:
+    """Lists the files of tables that others derive from ours, by table.
+
+    A directory below `portal/analytics` is a table; its files hold its name and comments.
+    """
+    found: dict[str, list[Path]] = {}
+    for path in sorted((data.root / "portal" / "analytics").glob("*/*.parquet")):
+        if not path.name.startswith("."):
+            found.setdefault(path.parent.name, []).append(path)
+    return found
+
+
 def table_directory(lake: Path, table: str) -> Path:
     """Returns the directory of one Delta table."""
     return lake / table

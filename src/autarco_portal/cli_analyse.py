@@ -91,6 +91,7 @@ def _analyse(parsed: argparse.Namespace) -> int:
                 begun=begun,
                 done=done,
             )
+        lake.publish()
     except (SiteError, CatalogError, DerivedError, WeatherError, EnergyError) as error:
         raise UsageError(str(error)) from error
     finally:
@@ -129,7 +130,7 @@ def show(reports: Sequence[DayReport], plan: Plan) -> None:
     if not reports:
         console.print(f"{plan.first} to {plan.last}: done before, and nothing came since")
         return
-    _show_days(console, reports)
+    show_days(reports)
     found = [one for report in reports for one in report.found]
     closed = {one.incident_id for report in reports for one in report.closed}
     print(
@@ -139,8 +140,12 @@ def show(reports: Sequence[DayReport], plan: Plan) -> None:
     _show_incidents(console, found)
 
 
-def _show_days(console: Console, reports: Sequence[DayReport]) -> None:
+def show_days(reports: Sequence[DayReport]) -> None:
+    """Prints a line per day."""
+    from rich.console import Console
     from rich.table import Table
+
+    console = Console(highlight=False, markup=False)
 
     table = Table("day", box=None, pad_edge=False)
     for name in ("sites", "with energy", "kWh", "of clear sky", "index", "found", "ended", "open"):

@@ -119,6 +119,10 @@ class LakeReader:
             "ORDER BY inverter_sn"
         )
 
+    def publish(self) -> None:
+        """Shows derived tables that are new in the catalog that people open."""
+        catalog.publish(self._data)
+
     def _ask(self, sql: str) -> pa.Table:
         return catalog.query(self._data, sql, self._remote)
 
