@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 import structlog
 
 from autarco_ingest import durable, paths, schema, views
-from autarco_ingest.file_signature import signature
+from autarco_ingest.file_signature import Signature, signature
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -172,18 +172,24 @@ def query(data: paths.DataDirectory, sql: str, remote: FileSystem | None = None)
             f"no catalog in {data.root}: start `autarco-ingest serve` there once, or name the "
             "right data directory"
         )
-    # The file of latest readings keeps its name, and DuckDB opens a file more than once. When it is
-    # replaced in between, what is read does not belong together.
+    # The file of latest readings keeps its name, as those of derived tables do, and DuckDB opens a
+    # file more than once. When it is replaced in between, what is read does not belong together.
     for attempt in range(1, ATTACH_ATTEMPTS + 1):
-        before = signature(data.latest)
+        before = _replaced_in_place(data)
         try:
             return _answer(data, sql, remote)
         except QueryError:
             raise
         except CatalogError:
-            if signature(data.latest) == before or attempt == ATTACH_ATTEMPTS:
+            if _replaced_in_place(data) == before or attempt == ATTACH_ATTEMPTS:
                 raise
     raise AssertionError("the last attempt returns or raises")
+
+
+def _replaced_in_place(data: paths.DataDirectory) -> list[Signature | None]:
+    """Looks at what is replaced under its own name; a rename shows in the directory too."""
+    directories = paths.derived_directories(data)
+    return [signature(data.latest), *(signature(directory) for directory in directories)]
 
 
 def _answer(data: paths.DataDirectory, sql: str, remote: FileSystem | None) -> pa.Table:
@@ -310,8 +316,8 @@ def _add_derived(connection: duckdb.DuckDBPyConnection, data: paths.DataDirector
         view = f"{_DERIVED}.{_name(name)}"
         pattern = _text(str(files[-1].parent / "*.parquet"))
         connection.execute(
-            f"CREATE OR REPLACE VIEW {view} AS "
-            f"SELECT * FROM read_parquet([{pattern}], union_by_name = true)"  # noqa: S608
+            f"CREATE OR REPLACE VIEW {view} AS "  # noqa: S608
+            f"SELECT * FROM read_parquet([{pattern}], union_by_name = true)"
         )
         comment = (carried.metadata or {}).get(b"description", b"").decode()
         connection.execute(f"COMMENT ON VIEW {view} IS {_text(comment)}")

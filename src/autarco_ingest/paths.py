@@ -178,11 +178,18 @@ def derived_tables(data: DataDirectory) -> dict[str, list[Path]]:
 
     A directory below `portal/analytics` is a table; its files hold its name and comments.
     """
-    found: dict[str, list[Path]] = {}
-    for path in sorted((data.root / "portal" / "analytics").glob("*/*.parquet")):
-        if not path.name.startswith("."):
-            found.setdefault(path.parent.name, []).append(path)
-    return found
+    found = {
+        directory.name: [
+            path for path in sorted(directory.glob("*.parquet")) if not path.name.startswith(".")
+        ]
+        for directory in derived_directories(data)
+    }
+    return {name: files for name, files in found.items() if files}
+
+
+def derived_directories(data: DataDirectory) -> list[Path]:
+    """Lists the directories of those tables."""
+    return sorted(path for path in (data.root / "portal" / "analytics").glob("*") if path.is_dir())
 
 
 def table_directory(lake: Path, table: str) -> Path:

@@ -54,8 +54,8 @@ def sites_of(portal: PortalDirectory) -> Sequence[Site]:
 def _analyse(parsed: argparse.Namespace) -> int:
     from autarco_ingest.progress import Meter
     from autarco_portal import analysis
+    from autarco_portal.counter import EnergyError
     from autarco_portal.derived_store import DerivedError, DerivedStore
-    from autarco_portal.energy import EnergyError
     from autarco_portal.lake_reader import CatalogError, LakeReader
     from autarco_portal.portal_paths import PortalDirectory
     from autarco_portal.site import SiteError

@@ -253,7 +253,7 @@ def _trackers(
     energy = np.stack([one.tracker_energy for one in history])
     months = np.array([one.date.month for one in history])
     # Days before the trackers were known as they are now say nothing.
-    known = np.isfinite(energy[:, connected]).all(axis=(1, 2))
+    known: Bools = np.all(np.isfinite(energy[:, connected]), axis=(1, 2))
     low, alarm = intraday.mppt_mismatch(
         energy[known], months[known], same_orientation=unit.trackers_look_alike, rules=rules
     )
