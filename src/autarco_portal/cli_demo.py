@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autarco_portal.cli_command import DONE, FINDINGS, UsageError
+from autarco_portal.cli_command import DONE, FINDINGS, UsageError, console
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from autarco_portal.cli_command import Add
     from autarco_portal.demo import Planted
 
-ROOFS_MIN, ROOFS_MAX, DAYS_MIN, DAYS_MAX = 9, 200, 4, 60
+ROOFS_MIN, ROOFS_MAX, DAYS_MIN, DAYS_MAX = 9, 200, 3, 60
 
 
 def register(add: Add) -> None:
@@ -50,10 +50,8 @@ def _demo(parsed: argparse.Namespace) -> int:
 
 
 def _show(planted: Sequence[Planted]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False, markup=False)
     table = Table("inverter", "planted", "since", "found", "day", box=None, pad_edge=False)
     table.add_column("kWh lost", justify="right")
     table.add_column("")
@@ -67,7 +65,7 @@ def _show(planted: Sequence[Planted]) -> None:
             f"{one.lost_kwh:.1f}" if one.lost_kwh else "",
             "" if one.is_right else "<- wrong",
         )
-    console.print(table)
+    console().print(table)
 
 
 def _count(low: int, high: int) -> Callable[[str], int]:

@@ -135,7 +135,8 @@ class DerivedStore:
 
 def frame(table: Derived, columns: dict[str, object]) -> pl.DataFrame:
     """Returns rows of a table from its columns; NaN becomes null."""
-    return pl.DataFrame(columns, schema=_schema(table), nan_to_null=True)
+    rows = pl.DataFrame(columns, schema=_schema(table))
+    return rows.with_columns(pl.col(pl.Float64).fill_nan(None))
 
 
 def _schema(table: Derived) -> pl.Schema:
