@@ -164,6 +164,10 @@ class LakeReader:
                 found.setdefault(date.fromisoformat(partition[1]), set()).add(name)
         return {day: frozenset(names) for day, names in sorted(found.items())}
 
+    def publish(self) -> None:
+        """Shows derived tables that are new in the catalog that people open."""
+        catalog.publish(self._data)
+
     def _ask(self, sql: str) -> pa.Table:
         return catalog.query(self._data, sql, self._remote)
 
