@@ -240,8 +240,9 @@ def incident(cause: Cause, **changes: Any) -> Incident:
     days = tuple(
         Verdict(
             site_id="roof0001", inverter_sn="A", cause=cause,
-            day=date(2025, 7, 1) + timedelta(days=day), state=State.FAULTY, begins=opened + timedelta(days=day),
-            ends=opened + timedelta(days=day, hours=14), lost_kwh=7.0, method="peers, x-1",
+            day=date(2025, 7, 1) + timedelta(days=day), state=State.FAULTY,
+            begins=opened + timedelta(days=day), ends=opened + timedelta(days=day, hours=14),
+            lost_kwh=7.0, method="peers, x-1",
         )
         for day in range(40 if cause is Cause.OUTAGE else 1)
     )  # fmt: skip
