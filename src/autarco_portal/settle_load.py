@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from autarco_portal import guarantee, settle, settle_evidence, settle_model
+from autarco_portal import claim_file, guarantee, settle, settle_evidence, settle_model
 from autarco_portal.counter import EnergyError
 from autarco_portal.guarantee_contract import year_span
 from autarco_portal.guarantee_evidence import GuaranteeError
@@ -94,18 +94,19 @@ class Loader:
             self._prepare(guaranteed, one, site, place, rows, climate, shares) for one in years
         ]
         progress("readings")
+        files = settle.evidence_files(prepared, site)
         kept = self._store.keep(
             contract,
             year,
             lambda former: settle.settled(
-                guaranteed,
-                prepared,
-                site,
+                contract,
+                [one.evidence for one in prepared],
+                files,
                 code_version=metadata.version("autarco-ingest"),
                 buffer_kwh=buffer,
                 former_sha256=former,
             ),
-            lambda settlement: settle.claim(settlement, prepared, site),
+            lambda settlement: claim_file.sealed(settlement, files),
         )
         progress("settlement")
         return kept

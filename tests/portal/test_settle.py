@@ -125,7 +125,8 @@ def settled(guaranteed: Guarantee = GUARANTEED, **changes: Any) -> guarantee.Set
         guaranteed, 3, SITE, changes.pop("readings", readings(*REGISTERS)),
         changes.pop("model", MODEL), **changes,
     )  # fmt: skip
-    return settle.settled(guaranteed, [prepared], SITE, code_version="0.1.0")
+    files = settle.evidence_files([prepared], SITE)
+    return settle.settled(guaranteed.contract, [prepared.evidence], files, code_version="0.1.0")
 
 
 class TestWorkedExample:
