@@ -9,6 +9,7 @@ Pure: one inverter's grid in, numbers out.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,9 @@ class AvailabilityRules(msgspec.Struct, frozen=True, kw_only=True):
     counter_steps_min: float = 2.0
     """A gap is judged if at least so many steps of the counter were expected. Our choice: the
     counter's step then moves the share by half at most."""
+    gap_min: timedelta = timedelta(minutes=30)
+    """A shorter gap is not judged: of so little energy, the counter's step and the sun's moods make
+    any share. As long as an outage must last."""
     idle_share: float = 0.01
     """Of its rating; an inverter that gives more runs, whatever its status says. Our choice."""
 
@@ -128,22 +132,23 @@ def availability(
 def judge_gaps(day: InverterDay, rules: AvailabilityRules | None = None) -> list[Gap]:
     """Returns the gaps between readings and what the counter says of them.
 
-    A gap at the edge of the grid has a counter on one side only and stays unknown: give a grid that
-    reaches to the readings on both sides.
+    A gap at the edge of the grid is judged by `energy_before_wh` and `energy_after_wh`; without
+    them it stays unknown, unless the grid reaches to the readings on both sides.
     """
     rules = rules or AvailabilityRules()
     known = np.flatnonzero(np.isfinite(day.energy_total_wh))
     found = []
     for first, end in runs(~day.present):
         before, after = known[known < first], known[known >= end]
-        rise = np.nan
-        if before.size and after.size:
-            last, next_one = before[-1], after[0]
-            rise = float(day.energy_total_wh[next_one] - day.energy_total_wh[last])
-            if rise > 0:
-                # A counter stands for the end of its step, so the rise covers readings too.
-                read = day.ac_power[last + 1 : next_one + 1]
-                rise = max(0.0, rise - float(np.nansum(read)) * day.step_hours)
+        last = int(before[-1]) if before.size else -1
+        next_one = int(after[0]) if after.size else day.steps
+        low = float(day.energy_total_wh[last]) if before.size else day.energy_before_wh
+        high = float(day.energy_total_wh[next_one]) if after.size else day.energy_after_wh
+        rise = high - low
+        if rise > 0:
+            # A counter stands for the end of its step, so the rise covers readings too.
+            read = day.ac_power[last + 1 : next_one + 1]
+            rise = max(0.0, rise - float(np.nansum(read)) * day.step_hours)
         found.append(_judged(day, first, end, rise, rules))
     return found
 
@@ -192,13 +197,15 @@ def is_off(day: InverterDay, rules: AvailabilityRules | None = None) -> Bools:
 def _judged(day: InverterDay, first: int, end: int, rise: float, rules: AvailabilityRules) -> Gap:
     span = slice(first, end)
     expected = float(np.nansum(day.ac_power_expected[span])) * day.step_hours
-    kind = kind_of_gap(
-        rise,
-        expected,
-        peers_produce=bool(np.any(is_bright(day, rules)[span])),
-        counter_step_wh=day.counter_step_wh,
-        rules=rules,
-    )
+    kind = GapKind.UNKNOWN
+    if (end - first) * day.step >= rules.gap_min:
+        kind = kind_of_gap(
+            rise,
+            expected,
+            peers_produce=bool(np.any(is_bright(day, rules)[span])),
+            counter_step_wh=day.counter_step_wh,
+            rules=rules,
+        )
     lost = 0.0
     if kind in (GapKind.OUTAGE, GapKind.PARTIAL):
         lost = max(0.0, expected - rise)

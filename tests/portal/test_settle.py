@@ -25,12 +25,15 @@ from autarco_ingest.table_store import LocalStore
 from autarco_portal import (
     claim_file,
     cli,
+    derived,
+    derived_rows,
     guarantee,
     settle,
     settle_credits,
     settle_evidence,
     settle_model,
 )
+from autarco_portal.derived_store import DerivedStore
 from autarco_portal.guarantee_contract import Contract
 from autarco_portal.guarantee_evidence import Credit, GuaranteeError
 from autarco_portal.guarantee_terms import Guarantee, GuaranteeFile
@@ -397,9 +400,11 @@ class TestDirectory:
         assert kept.claim.read_bytes() == before
 
     def test_incidents_are_evidence(self, data: Path) -> None:
-        kept = load(data, incidents_of=lambda _: [incident(Cause.OVER_VOLTAGE)]).settle_period(
-            "roof0001", 3
+        found = incident(Cause.OVER_VOLTAGE)
+        DerivedStore(portal_of(data)).replace_all(
+            derived.ALARMS, derived_rows.incident_rows([found], "Europe/Amsterdam")
         )
+        kept = load(data).settle_period("roof0001", 3)
         # 62 kWh were agreed for the same hours, and count more.
         assert [str(one.reason) for one in kept.settlement.years[0].credits] == [
             "overlaps", "counted"
