@@ -117,7 +117,8 @@ def main() -> int:
     numbers = {"holds": holds, "took_s": round(time.monotonic() - began, 1)} | numbers
     sys.stdout.write(f"{json.dumps(numbers, indent=1)}\n")
     if not (options.dry or options.false_only):
-        path = record.write("injected-losses", claim=CLAIM, numbers=numbers, on=on)
+        name = "injected-losses-short" if options.short else "injected-losses"
+        path = record.write(name, claim=CLAIM, numbers=numbers, on=on)
         sys.stdout.write(f"{path.relative_to(record.REPOSITORY)}\n")
     sys.stdout.write(_markdown(numbers))
     return 0 if holds else 1
@@ -162,7 +163,28 @@ def _study(
             "false_alarms": _false_alarms(watch, clean),
             "losses": {f"{loss:.0%}": _found(watch, loss, options) for loss in losses},
         }
+    if not options.short:
+        found["first years of others"] = {
+            str(year): _false_alarms_of(name, year, rules, options) for year in OTHER_YEARS
+        }
     return found
+
+
+def _false_alarms_of(
+    name: str, year: int, rules: detection.DetectionRules, options: argparse.Namespace
+) -> dict[str, Any]:
+    """The false alarms of the same roofs in the first year under another year's weather."""
+    dates = Dates.of(year)
+    fleet = made_fleet(options.sites, options.seed, FLEETS[name], dates.first, dates.last)
+    watch = Watch(
+        fleet=fleet,
+        near=fleet.neighbours(),
+        rules=rules,
+        dates=dates,
+        seasonal=False,
+        by_weather=name in BY_WEATHER,
+    )
+    return _false_alarms(watch, watch.detect(fleet.energy_kwh))
 
 
 class Watch(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -285,6 +307,8 @@ def _markdown(numbers: dict[str, Any]) -> str:
                     for part in (found["Mar-Oct"], found["Nov-Feb"])
                 ]
                 lines.append(f"| {name}, {year} | {loss} | {' | '.join(cells)} |\n")
+        for year, found in fleet.get("first years of others", {}).items():
+            lines.append(f"| {name}, first year {year} | none | {found['per_site_year']} |\n")
     return "".join(lines)
 
 
