@@ -110,6 +110,33 @@ def _roll_up(queries: dict[str, Any]) -> tuple[str, bool]:
     return f"{warm_s:.2f} s of {queries['built']['readings']:,} readings", warm_s <= 1
 
 
+def _expected(found: dict[str, Any]) -> tuple[str, bool]:
+    per_s = found["site_years_per_s"]["kernel, 2 threads"]["median"]
+    return f"{per_s:,.0f} site-years/s", found["holds"]
+
+
+def _peer_index(speed: dict[str, Any]) -> tuple[str, bool]:
+    return f"{speed['peer_index_365_days_s']:.1f} s", speed["peer_index_365_days_s"] <= 10
+
+
+def _night(speed: dict[str, Any]) -> tuple[str, bool]:
+    return f"{speed['nightly_60_days_s']:.1f} s", speed["nightly_60_days_s"] <= 5
+
+
+def _settled(speed: dict[str, Any]) -> tuple[str, bool]:
+    return f"{speed['evidence_and_settlement_s']:.3f} s", speed["holds"]
+
+
+def _latencies(study: dict[str, Any]) -> tuple[str, bool]:
+    first = {name: fleet["first year"] for name, fleet in study["fleets"].items()}
+    text = "; ".join(
+        f"{year['losses']['20%']['Mar-Oct']['median_days']} days and "
+        f"{year['false_alarms']['per_site_year']:.2f} ({name})"
+        for name, year in first.items()
+    )
+    return text, study["holds"]
+
+
 def _peers(discipline: str) -> Callable[[dict[str, Any]], tuple[str, bool]]:
     def ratios(peers: dict[str, Any]) -> tuple[str, bool]:
         found = peers[discipline]["cpu_of_peer_per_cpu_of_ours"]
@@ -139,6 +166,21 @@ BUDGETS: tuple[tuple[str, str, str, Callable[[dict[str, Any]], tuple[str, bool]]
         "≤ 1 s",
         "lake-queries-10000-inverters-1-days",
         _roll_up,
+    ),
+    (
+        "expected energy from hourly weather",
+        "≥ 5,000 site-years/s",
+        "expected_energy",
+        _expected,
+    ),
+    ("peer index of 10,000 sites, 365 days", "≤ 10 s", "detection-speed", _peer_index),
+    ("nightly detection of 10,000 sites, 60 days", "≤ 5 s", "detection-speed", _night),
+    ("a guarantee year of 5-minute readings settled", "≤ 0.2 s", "settlement-speed", _settled),
+    (
+        "a loss of 20 % found (March to October, median); false alarms per site-year",
+        "≤ 5 days; ≤ 0.3",
+        "injected-losses-short",
+        _latencies,
     ),
     (
         "CPU per reading of peers to ours, each reading confirmed by itself",
