@@ -12,7 +12,7 @@ from enum import StrEnum
 
 import msgspec
 
-from autarco_portal.people import Actor, Person
+from autarco_portal.people import Actor, Person  # noqa: TC001 - msgspec looks at them
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):

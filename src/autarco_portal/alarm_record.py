@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from autarco_portal.incidents import Incident
+from autarco_portal.incidents import Incident  # noqa: TC001 - msgspec looks at it when it decodes
 
 
 class AlarmRecord(msgspec.Struct, frozen=True, kw_only=True):

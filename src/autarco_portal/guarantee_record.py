@@ -5,13 +5,13 @@ Settlements are documents: kept byte for byte, found by their hash, never change
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date, datetime  # noqa: TC003 - msgspec looks at them when it decodes
 from enum import StrEnum
 
 import msgspec
 
-from autarco_portal.guarantee import Decision, Settlement
-from autarco_portal.guarantee_contract import Contract
+from autarco_portal.guarantee import Decision, Settlement  # noqa: TC001 - as above
+from autarco_portal.guarantee_contract import Contract  # noqa: TC001 - as above
 
 
 class GuaranteeStatus(StrEnum):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from datetime import datetime
+from datetime import datetime  # noqa: TC003 - msgspec looks at it when it decodes
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal, TypeAlias
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 import numpy as np
 
-from autarco_portal.weather import WeatherSource
+from autarco_portal.weather import WeatherSource  # noqa: TC001 - msgspec looks at it
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

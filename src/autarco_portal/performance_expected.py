@@ -23,7 +23,7 @@ import polars as pl
 import pvlib  # type: ignore[import-untyped]
 
 from autarco_portal.site import HOURS, MONTHS
-from autarco_portal.weather import WeatherSource
+from autarco_portal.weather import WeatherSource  # noqa: TC001 - msgspec looks at it
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

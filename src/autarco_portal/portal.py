@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable  # noqa: TC003 - msgspec looks at it
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - msgspec looks at it
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec

@@ -6,7 +6,7 @@ All lie below `portal` in the data directory. Nothing here reads or writes.
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - msgspec looks at it
 from typing import TYPE_CHECKING
 
 import msgspec

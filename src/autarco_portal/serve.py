@@ -13,7 +13,7 @@ import socket
 import ssl
 import threading
 import time
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - msgspec looks at it
 from typing import TYPE_CHECKING, Any
 
 import msgspec

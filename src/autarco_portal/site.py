@@ -6,7 +6,7 @@ SI; azimuths count clockwise from north, 180 is south.
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date, datetime  # noqa: TC003 - msgspec looks at them when it decodes
 from zoneinfo import ZoneInfo
 
 import msgspec

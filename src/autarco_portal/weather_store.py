@@ -7,7 +7,7 @@ two files tell of one hour of a station, the one imported later counts: KNMI cor
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime  # noqa: TC003 - msgspec looks at it when it decodes
 from typing import TYPE_CHECKING
 
 import msgspec

@@ -6,7 +6,7 @@ ended.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime  # noqa: TC003 - msgspec looks at it
 from typing import Annotated
 
 import msgspec

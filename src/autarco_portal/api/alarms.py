@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime  # noqa: TC003 - msgspec looks at it
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlencode
 

@@ -5,7 +5,7 @@ Amounts are decimal numbers as text: no program shall round them by reading them
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date, datetime  # noqa: TC003 - msgspec looks at them
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec

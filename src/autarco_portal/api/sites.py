@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
-from typing import Annotated
+from datetime import date, datetime  # noqa: TC003 - msgspec looks at them
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlencode
 
 import msgspec
@@ -13,10 +13,13 @@ from litestar.params import QueryParameter
 from autarco_portal.api.access import PROBLEMS, Key, known, seen
 from autarco_portal.portal import Here
 from autarco_portal.rights import Action, may
-from autarco_portal.site import RoofPlane
-from autarco_portal.site_record import Address, SiteRecord
+from autarco_portal.site import RoofPlane  # noqa: TC001 - msgspec looks at it
+from autarco_portal.site_record import Address  # noqa: TC001 - msgspec looks at it
 from autarco_portal.site_view import Silence, SiteView, Sums
 from autarco_portal.web_identity import Asking
+
+if TYPE_CHECKING:
+    from autarco_portal.site_record import SiteRecord
 
 PAGE_MAX = 200
 
