@@ -26,7 +26,7 @@ STALE_US = 1_800_000_000
 """After half an hour without a measurement an inverter gives nothing that we know of."""
 FAULT = 7
 """Code of the readings' column `status`."""
-_GRID_VOLTAGE_MIN = 100.0
+GRID_VOLTAGE_MIN = 100.0
 """V; below, there is no grid to feed."""
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 
@@ -168,7 +168,7 @@ class InverterRecord(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             found is not None
             and self.is_live(now_us)
             and found.ac_voltage is not None
-            and found.ac_voltage < _GRID_VOLTAGE_MIN
+            and found.ac_voltage < GRID_VOLTAGE_MIN
             and not found.ac_power
         )
 
