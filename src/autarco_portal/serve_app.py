@@ -10,12 +10,14 @@ import threading
 import time
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from importlib import metadata
 from typing import TYPE_CHECKING
 
 import structlog
 
 from autarco_ingest.paths import DataDirectory
-from autarco_portal import compat, web
+from autarco_portal import api, compat, web
+from autarco_portal.api import document
 from autarco_portal.lake_reader import CatalogError, LakeReader
 from autarco_portal.live_fleet import Fleet, Placed
 from autarco_portal.live_sites import Views
@@ -93,9 +95,10 @@ def assemble(portal: Portal, *, identify: web.Identify | None) -> Litestar:
     return web.app(
         portal.settings,
         portal=portal,
-        routes=[compat.router(time.monotonic)],
+        routes=[compat.router(time.monotonic), api.router(time.monotonic)],
         identify=identify,
         lifespan=[reading_the_lake],
+        openapi=document.config(metadata.version("autarco-ingest")),
     )
 
 
