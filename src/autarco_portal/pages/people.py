@@ -8,7 +8,7 @@ from litestar import Request, Response, post
 from litestar.exceptions import NotFoundException, PermissionDeniedException
 from litestar.params import FromPath
 
-from autarco_portal.pages.door import Door, Refused
+from autarco_portal.accounts import Accounts
 from autarco_portal.pages.organisations import (
     organisation_list,
     organisation_page,
@@ -58,7 +58,7 @@ def add_organisation(
 def invite(
     request: Request[Any, Any, Any],
     portal: Portal,
-    door: Door,
+    accounts: Accounts,
     visitor: Visitor,
     identifier: FromPath[str],
     data: Form,
@@ -75,9 +75,9 @@ def invite(
         portal.store.people.join(
             person.person_id, identifier, MemberRole(form.get("role", "")), visitor.now
         )
-        secret = door.invite(person, visitor.whole, visitor.now)
+        secret = accounts.invite(person.person_id, by=actor.person_id, now=visitor.now).reveal()
         link = str(request.url.with_replacements(path=f"/invitation/{secret}", query=""))
-    except (PeopleError, StoreError, Refused, ValueError) as wrong:
+    except (PeopleError, StoreError, ValueError) as wrong:
         error = str(wrong)
     page = organisation_page(portal, visitor, found, error=error, invitation_link=link)
     return show(visitor, page, tab="organisations", status=400 if error else 200)
@@ -85,23 +85,23 @@ def invite(
 
 @post("/people/{person:str}/disable", sync_to_thread=True)
 def disable(
-    portal: Portal, door: Door, visitor: Visitor, person: FromPath[str], data: Form
+    portal: Portal, accounts: Accounts, visitor: Visitor, person: FromPath[str], data: Form
 ) -> Response[None]:
     """Closes somebody's account."""
     form = visitor.checked(data)
     _check(portal, visitor.actor, Action.DISABLE_ACCOUNT, person)
-    door.disable(person, visitor.whole, visitor.now)
+    accounts.disable(person, by=visitor.actor.person_id, now=visitor.now)
     return see_other(own_path(form.get("next", "/organisations")))
 
 
 @post("/people/{person:str}/second-factor", sync_to_thread=True)
 def reset_second_factor(
-    portal: Portal, door: Door, visitor: Visitor, person: FromPath[str], data: Form
+    portal: Portal, accounts: Accounts, visitor: Visitor, person: FromPath[str], data: Form
 ) -> Response[None]:
     """Lets somebody who lost the phone set up another one."""
     form = visitor.checked(data)
     _check(portal, visitor.actor, Action.RESET_SECOND_FACTOR, person)
-    door.reset_second_factor(person, visitor.whole, visitor.now)
+    accounts.reset_second_factor(person, by=visitor.actor.person_id, now=visitor.now)
     return see_other(own_path(form.get("next", "/organisations")))
 
 
