@@ -18,17 +18,20 @@ from zoneinfo import ZoneInfo
 import msgspec
 from litestar import Request, Router, get
 from litestar.exceptions import NotAuthorizedException, NotFoundException, ValidationException
-from litestar.params import Parameter
+from litestar.params import PathParameter, QueryParameter
 
 from autarco_portal import compat_view, rate_limit, weather_sun
 from autarco_portal.compat_view import ListedSite, RangeError, days_of, parse_day
 from autarco_portal.counter import instant
 from autarco_portal.people import Actor, OrganisationKind, holds
+from autarco_portal.portal import Here, Portal
 from autarco_portal.rights import Action, may
 from autarco_portal.web_etag import ETags
+from autarco_portal.web_identity import Asking
 
 if TYPE_CHECKING:
-    from autarco_portal.portal import Portal
+    from collections.abc import Callable
+
     from autarco_portal.site_record import SiteRecord
     from autarco_portal.site_view import SiteView
 
@@ -39,18 +42,20 @@ RATE = rate_limit.Rate(per_minute=600, burst=300)
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="portal", charset="UTF-8"'}
 MINUTES = (15, 30, 60)
 
-Key = Annotated[str, Parameter(description="The site's public key.", max_length=64)]
+Key = Annotated[str, PathParameter(description="The site's public key.", max_length=64)]
+Serial = Annotated[str, PathParameter(description="An inverter's serial number.", max_length=64)]
+Page = Annotated[int, QueryParameter(ge=1, le=LISTED_MAX)]
 Range_ = Annotated[
-    str, Parameter(query="r", description="day, week, month, year or total.", max_length=64)
+    str, QueryParameter(name="r", description="day, week, month, year or total.", max_length=64)
 ]
 Day = Annotated[
-    str | None, Parameter(query="d", description="A day within, as 20261129.", max_length=64)
+    str | None, QueryParameter(name="d", description="A day within, as 20261129.", max_length=64)
 ]
-Minutes = Annotated[int, Parameter(query="i", description="Minutes of a part: 15, 30 or 60.")]
+Minutes = Annotated[int, QueryParameter(name="i", description="Minutes of a part: 15, 30 or 60.")]
 
 
-def router(limit: rate_limit.RateLimit) -> Router:
-    """Returns all routes of the old API."""
+def router(clock: Callable[[], float]) -> Router:
+    """Returns all routes of the old API; `clock` gives seconds, to count requests by."""
     return Router(
         "/api",
         route_handlers=[
@@ -67,7 +72,7 @@ def router(limit: rate_limit.RateLimit) -> Router:
             battery_power,
             battery_energy,
         ],
-        guards=[limit],
+        guards=[rate_limit.guard(RATE, clock)],
         middleware=[ETags],
         tags=["old portal"],
         security=[{"basic": []}],
@@ -81,9 +86,9 @@ def _at(*paths: str) -> list[str]:
 @get(_at(""), sync_to_thread=True, summary="List the sites of an account")
 def sites(
     request: Request[Any, Any, Any],
-    portal: Portal,
-    actor: Actor | None,
-    page: Annotated[int, Parameter(ge=1, le=LISTED_MAX)] = 1,
+    portal: Here,
+    actor: Asking,
+    page: Page = 1,
 ) -> dict[str, Any]:
     """Pages of 30; clients read the first."""
     who = _known(actor)
@@ -95,7 +100,7 @@ def sites(
 
 
 @get(_at("/{key:str}"), sync_to_thread=True, summary="Describe a site")
-def site(portal: Portal, actor: Actor | None, key: Key) -> dict[str, Any]:
+def site(portal: Here, actor: Asking, key: Key) -> dict[str, Any]:
     """Address, roof planes and inverters."""
     who, record = _site(portal, actor, key)
     view = portal.view(record, who.at)
@@ -109,14 +114,14 @@ def site(portal: Portal, actor: Actor | None, key: Key) -> dict[str, Any]:
 
 
 @get(_at("/{key:str}/kpis/energy"), sync_to_thread=True, summary="Energy so far")
-def kpis_energy(portal: Portal, actor: Actor | None, key: Key) -> dict[str, Any]:
+def kpis_energy(portal: Here, actor: Asking, key: Key) -> dict[str, Any]:
     """Whole kWh of today, this month and ever."""
     _, record, view = _view(portal, actor, key)
     return compat_view.kpis_energy(view, is_daytime=_is_daytime(record, view.now))
 
 
 @get(_at("/{key:str}/kpis/power"), sync_to_thread=True, summary="Power now")
-def kpis_power(portal: Portal, actor: Actor | None, key: Key) -> dict[str, Any]:
+def kpis_power(portal: Here, actor: Asking, key: Key) -> dict[str, Any]:
     """Watts."""
     _, record, view = _view(portal, actor, key)
     return compat_view.kpis_power(view, is_daytime=_is_daytime(record, view.now))
@@ -124,7 +129,7 @@ def kpis_power(portal: Portal, actor: Actor | None, key: Key) -> dict[str, Any]:
 
 @get(_at("/{key:str}/power"), sync_to_thread=True, summary="Power by quarter of an hour")
 def power(
-    portal: Portal, actor: Actor | None, key: Key, range_: Range_ = "day", day: Day = None
+    portal: Here, actor: Asking, key: Key, range_: Range_ = "day", day: Day = None
 ) -> dict[str, Any]:
     """Each inverter now, and a day's or a week's curve of each."""
     who, record, view = _view(portal, actor, key)
@@ -143,7 +148,7 @@ def power(
 
 @get(_at("/{key:str}/energy"), sync_to_thread=True, summary="Energy by day, month or year")
 def energy(
-    portal: Portal, actor: Actor | None, key: Key, range_: Range_ = "month", day: Day = None
+    portal: Here, actor: Asking, key: Key, range_: Range_ = "month", day: Day = None
 ) -> dict[str, Any]:
     """A week and a month by day, a year by month, all by year; each part by its first day."""
     who, record, view = _view(portal, actor, key)
@@ -160,10 +165,10 @@ def energy(
     summary="Power of one inverter",
 )
 def inverter_power(
-    portal: Portal,
-    actor: Actor | None,
+    portal: Here,
+    actor: Asking,
     key: Key,
-    serial: str,
+    serial: Serial,
     range_: Range_ = "day",
     day: Day = None,
     minutes: Minutes = 15,
@@ -178,10 +183,10 @@ def inverter_power(
     summary="Energy of one inverter",
 )
 def inverter_energy(
-    portal: Portal,
-    actor: Actor | None,
+    portal: Here,
+    actor: Asking,
     key: Key,
-    serial: str,
+    serial: Serial,
     range_: Range_ = "week",
     day: Day = None,
 ) -> dict[str, Any]:
@@ -195,8 +200,8 @@ def inverter_energy(
 
 @get(_at("/{key:str}/consumption/power"), sync_to_thread=True, summary="Power at the grid")
 def consumption_power(
-    portal: Portal,
-    actor: Actor | None,
+    portal: Here,
+    actor: Asking,
     key: Key,
     range_: Range_ = "day",
     day: Day = None,
@@ -208,7 +213,7 @@ def consumption_power(
 
 @get(_at("/{key:str}/consumption/energy"), sync_to_thread=True, summary="Energy from the grid")
 def consumption_energy(
-    portal: Portal, actor: Actor | None, key: Key, range_: Range_ = "week", day: Day = None
+    portal: Here, actor: Asking, key: Key, range_: Range_ = "week", day: Day = None
 ) -> dict[str, Any]:
     """KWh by date; import is positive, export negative."""
     return {"energy": _balance(portal, actor, key, "import_wh", "export_wh", range_, day)}
@@ -216,8 +221,8 @@ def consumption_energy(
 
 @get(_at("/{key:str}/batterypack/power"), sync_to_thread=True, summary="Power of the battery")
 def battery_power(
-    portal: Portal,
-    actor: Actor | None,
+    portal: Here,
+    actor: Asking,
     key: Key,
     range_: Range_ = "day",
     day: Day = None,
@@ -229,7 +234,7 @@ def battery_power(
 
 @get(_at("/{key:str}/batterypack/energy"), sync_to_thread=True, summary="Energy of the battery")
 def battery_energy(
-    portal: Portal, actor: Actor | None, key: Key, range_: Range_ = "week", day: Day = None
+    portal: Here, actor: Asking, key: Key, range_: Range_ = "week", day: Day = None
 ) -> dict[str, Any]:
     """KWh by date; charging is positive."""
     return {"energy": _balance(portal, actor, key, "charged_wh", "discharged_wh", range_, day)}

@@ -18,6 +18,7 @@ from autarco_ingest.catalog import CatalogError, NoCatalogError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+    from datetime import date
 
     import pyarrow as pa
     from pyarrow.fs import FileSystem
@@ -88,6 +89,59 @@ class LakeReader:
             if partition is not None:
                 found.setdefault(date.fromisoformat(partition[1]), set()).add(name)
         return {day: frozenset(names) for day, names in sorted(found.items())}
+
+    def daily_energy(self, inverters: Collection[str] | None, first: date, last: date) -> pa.Table:
+        """Returns the lake's `daily_energy` of the days from `first` to `last`, both included.
+
+        By inverter and day, with `coverage`, `gap_max_s` and `energy_integral_kwh` of
+        `daily_quality` beside it (docs/data.md).
+        """
+        where = " AND ".join(_of(inverters)) or "true"
+        days = f"DATE '{first.isoformat()}', DATE '{last.isoformat()}'"
+        return self._ask(
+            f"SELECT * FROM daily_energy_between({days}) "  # noqa: S608
+            f"LEFT JOIN daily_quality_between({days}) USING (inverter_sn, day) "
+            f"WHERE {where} ORDER BY inverter_sn, day"
+        )
+
+    def received(self, inverters: Collection[str] | None, first: date, last: date) -> pa.Table:
+        """Returns what came for each UTC date of the readings: `date`, `readings`, `received_at`.
+
+        The latter is the newest. Later data for a date show there.
+        """
+        where = [
+            f"date BETWEEN DATE '{first.isoformat()}' AND DATE '{last.isoformat()}'",
+            *_of(inverters),
+        ]
+        return self._ask(
+            "SELECT date, count(*) AS readings, max(received_at) AS received_at FROM readings "  # noqa: S608
+            f"WHERE {' AND '.join(where)} GROUP BY date ORDER BY date"
+        )
+
+    def around(
+        self, inverters: Collection[str], begins: datetime, ends: datetime, within: timedelta
+    ) -> pa.Table:
+        """Returns the readings next to a span: the last before it and the first after it.
+
+        One row per inverter heard within that time: `inverter_sn`, `before_at`, `before_wh`,
+        `after_at`, `after_wh`, the counter `energy_total_wh` at those times; null where there is
+        none. Rows that only repeat a measurement do not count.
+        """
+        spans = {
+            "before": (begins - within, begins, "max"),
+            "after": (ends, ends + within, "min"),
+        }
+        sides = [
+            f"SELECT inverter_sn, arg_{best}(ts, ts) AS {side}_at, "  # noqa: S608
+            f"arg_{best}(energy_total_wh, ts) AS {side}_wh FROM readings "
+            f"WHERE {_between(first, last)} AND {' AND '.join(_of(inverters))} "
+            "AND repeat IS DISTINCT FROM true AND energy_total_wh IS NOT NULL GROUP BY inverter_sn"
+            for side, (first, last, best) in spans.items()
+        ]
+        return self._ask(
+            f"SELECT * FROM ({sides[0]}) FULL JOIN ({sides[1]}) USING (inverter_sn) "  # noqa: S608
+            "ORDER BY inverter_sn"
+        )
 
     def _ask(self, sql: str) -> pa.Table:
         return catalog.query(self._data, sql, self._remote)

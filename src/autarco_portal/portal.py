@@ -10,9 +10,10 @@ from collections.abc import Callable  # noqa: TC003 - msgspec looks at it
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path  # noqa: TC003 - msgspec looks at it
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
+from litestar.di import NamedDependency
 
 from autarco_portal import site_view
 from autarco_portal.lake_reader import CatalogError
@@ -130,6 +131,10 @@ class Portal:
         names = {one.organisation_id: one.name for one in self.store.organisations.all()}
         self._names.put("all", (now, names))
         return names
+
+
+Here: TypeAlias = NamedDependency[Portal]
+"""A handler's argument `portal`."""
 
 
 @contextmanager

@@ -44,32 +44,34 @@ def wait_s(full_at_s: float | None, now_s: float, rate: Rate) -> tuple[float, fl
     return 0.0, empty_at_s + step_s
 
 
-class RateLimit:
-    """Remembers clients; used as a guard of a router."""
+def guard(
+    rate: Rate, clock: Callable[[], float]
+) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], None]:
+    """Returns a guard for routes: it lets a request pass or raises TooManyRequestsException.
 
-    def __init__(self, rate: Rate, clock: Callable[[], float]) -> None:
-        """`clock` gives seconds and never goes back."""
-        self._rate = rate
-        self._clock = clock
-        self._empty_at_s: OrderedDict[bytes, float] = OrderedDict()
-        self._turn = threading.Lock()
+    `clock` gives seconds and never goes back. Not an object with the state in it: Litestar copies
+    guards deeply, and each copy would count for itself.
+    """
+    empty_at_s: OrderedDict[bytes, float] = OrderedDict()
+    turn = threading.Lock()
 
-    def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-        """Lets a request pass, or raises TooManyRequestsException."""
+    def limit(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         key = _client(connection)
-        with self._turn:
-            known = self._empty_at_s.get(key)
-            wait, empty_at_s = wait_s(known, self._clock(), self._rate)
-            self._empty_at_s[key] = empty_at_s
-            self._empty_at_s.move_to_end(key)
-            while len(self._empty_at_s) > CLIENTS_MAX:
-                self._empty_at_s.popitem(last=False)
+        with turn:
+            wait, empty_at_s[key] = wait_s(empty_at_s.get(key), clock(), rate)
+            empty_at_s.move_to_end(key)
+            while len(empty_at_s) > CLIENTS_MAX:
+                empty_at_s.popitem(last=False)
         if wait:
-            policy = f'"default";q={self._rate.per_minute};w=60'
             raise TooManyRequestsException(
-                f"more than {self._rate.per_minute} requests a minute",
-                headers={"Retry-After": str(int(wait) + 1), "RateLimit-Policy": policy},
+                f"more than {rate.per_minute} requests a minute",
+                headers={
+                    "Retry-After": str(int(wait) + 1),
+                    "RateLimit-Policy": f'"default";q={rate.per_minute};w=60',
+                },
             )
+
+    return limit
 
 
 def _client(connection: ASGIConnection[Any, Any, Any, Any]) -> bytes:

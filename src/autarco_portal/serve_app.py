@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from autarco_ingest.paths import DataDirectory
-from autarco_portal import compat, rate_limit, web
+from autarco_portal import compat, web
 from autarco_portal.lake_reader import CatalogError, LakeReader
 from autarco_portal.live_fleet import Fleet, Placed
 from autarco_portal.live_sites import Views
@@ -80,7 +80,6 @@ def make_portal(
 
 def assemble(portal: Portal, *, identify: web.Identify | None) -> Litestar:
     """Returns the application with all routes."""
-    limit = rate_limit.RateLimit(compat.RATE, time.monotonic)
 
     @asynccontextmanager
     async def reading_the_lake(_: Litestar) -> AsyncIterator[None]:
@@ -94,7 +93,7 @@ def assemble(portal: Portal, *, identify: web.Identify | None) -> Litestar:
     return web.app(
         portal.settings,
         portal=portal,
-        routes=[compat.router(limit)],
+        routes=[compat.router(time.monotonic)],
         identify=identify,
         lifespan=[reading_the_lake],
     )
