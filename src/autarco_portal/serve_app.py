@@ -16,16 +16,20 @@ import structlog
 
 from autarco_ingest.paths import DataDirectory
 from autarco_portal import compat, web
+from autarco_portal.accounts import Accounts
 from autarco_portal.lake_reader import CatalogError, LakeReader
 from autarco_portal.live_fleet import Fleet, Placed
 from autarco_portal.live_sites import Views
+from autarco_portal.pages import web as pages
 from autarco_portal.portal import Portal, Settings
 from autarco_portal.portal_paths import PortalDirectory
+from autarco_portal.secret import SecretKeyError, load_key
 from autarco_portal.serve import ServeError
 from autarco_portal.store import StoreError, open_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from litestar import Litestar
 
@@ -42,20 +46,25 @@ FIRST_S = 10.0
 def check(settings: Settings) -> None:
     """Makes directory and tables of the portal; raises ServeError where that cannot be."""
     try:
-        PortalDirectory.of(DataDirectory.at(settings.data)).root.mkdir(
-            mode=0o700, parents=True, exist_ok=True
-        )
+        _directory(settings).mkdir(mode=0o700, parents=True, exist_ok=True)
         open_store(settings.store_url, migrate=True).close()
-    except StoreError as error:
+        # Made here, before several workers want it at once.
+        load_key(_directory(settings) / "secret.key")
+    except (StoreError, SecretKeyError) as error:
         raise ServeError(str(error)) from error
     except OSError as error:
         raise ServeError(f"cannot use {settings.data}: {error.strerror}") from error
 
 
+def _directory(settings: Settings) -> Path:
+    return PortalDirectory.of(DataDirectory.at(settings.data)).root
+
+
 def make_app(settings: Settings) -> Litestar:
     """Returns the application of one worker."""
     store = open_store(settings.store_url)
-    return assemble(make_portal(settings, store), identify=None)
+    accounts = Accounts(store, load_key(_directory(settings) / "secret.key"))
+    return assemble(make_portal(settings, store), identify=None, accounts=accounts)
 
 
 def make_portal(
@@ -78,8 +87,10 @@ def make_portal(
     return Portal(settings, store=store, sites=Views(fleet, store.sites.record), now=now)
 
 
-def assemble(portal: Portal, *, identify: web.Identify | None) -> Litestar:
-    """Returns the application with all routes."""
+def assemble(
+    portal: Portal, *, identify: web.Identify | None, accounts: Accounts | None = None
+) -> Litestar:
+    """Returns the application with all routes; pages for people only with accounts."""
 
     @asynccontextmanager
     async def reading_the_lake(_: Litestar) -> AsyncIterator[None]:
@@ -93,7 +104,11 @@ def assemble(portal: Portal, *, identify: web.Identify | None) -> Litestar:
     return web.app(
         portal.settings,
         portal=portal,
-        routes=[compat.router(time.monotonic)],
+        routes=[
+            compat.router(time.monotonic),
+            *([pages.router(portal, accounts)] if accounts is not None else []),
+        ],
+        page=pages.failure(portal, accounts) if accounts is not None else None,
         identify=identify,
         lifespan=[reading_the_lake],
     )

@@ -8,13 +8,12 @@ from litestar import Request, Response, post
 from litestar.exceptions import NotFoundException, PermissionDeniedException
 from litestar.params import FromPath
 
-from autarco_portal.accounts import Accounts
 from autarco_portal.pages.organisations import (
     organisation_list,
     organisation_page,
     viewable_organisation,
 )
-from autarco_portal.pages.visitor import Form, Visitor, own_path, see_other, show
+from autarco_portal.pages.visitor import Door, Form, Visiting, Visitor, own_path, see_other, show
 from autarco_portal.pages.words import N_
 from autarco_portal.people import (
     MemberRole,
@@ -23,7 +22,7 @@ from autarco_portal.people import (
     Source,
     SourceKind,
 )
-from autarco_portal.portal import Portal
+from autarco_portal.portal import Here, Portal
 from autarco_portal.rights import PORTAL, Action, may
 from autarco_portal.store import StoreError
 
@@ -34,9 +33,7 @@ KNOWN = N_("Somebody with this e-mail address works elsewhere; ask the support."
 
 
 @post("/organisations", sync_to_thread=True)
-def add_organisation(
-    portal: Portal, visitor: Visitor, data: Form
-) -> Response[None] | Response[str]:
+def add_organisation(portal: Here, visitor: Visiting, data: Form) -> Response[None] | Response[str]:
     """Adds an organisation."""
     form = visitor.checked(data)
     if not may(visitor.actor, Action.CREATE_ORGANISATION, PORTAL):
@@ -57,9 +54,9 @@ def add_organisation(
 @post("/organisations/{identifier:str}/invite", sync_to_thread=True)
 def invite(
     request: Request[Any, Any, Any],
-    portal: Portal,
-    accounts: Accounts,
-    visitor: Visitor,
+    portal: Here,
+    accounts: Door,
+    visitor: Visiting,
     identifier: FromPath[str],
     data: Form,
 ) -> Response[str]:
@@ -85,7 +82,7 @@ def invite(
 
 @post("/people/{person:str}/disable", sync_to_thread=True)
 def disable(
-    portal: Portal, accounts: Accounts, visitor: Visitor, person: FromPath[str], data: Form
+    portal: Here, accounts: Door, visitor: Visiting, person: FromPath[str], data: Form
 ) -> Response[None]:
     """Closes somebody's account."""
     form = visitor.checked(data)
@@ -96,7 +93,7 @@ def disable(
 
 @post("/people/{person:str}/second-factor", sync_to_thread=True)
 def reset_second_factor(
-    portal: Portal, accounts: Accounts, visitor: Visitor, person: FromPath[str], data: Form
+    portal: Here, accounts: Door, visitor: Visiting, person: FromPath[str], data: Form
 ) -> Response[None]:
     """Lets somebody who lost the phone set up another one."""
     form = visitor.checked(data)

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import segno
 from litestar import Request, Response, get, post
 from litestar.exceptions import NotFoundException
-from litestar.params import FromPath, Parameter
+from litestar.params import FromPath, QueryParameter
 
 from autarco_portal.account import Stage
-from autarco_portal.accounts import Accounts
 from autarco_portal.pages import models
 from autarco_portal.pages.browsers import browser
 from autarco_portal.pages.sign_in import (
@@ -26,16 +25,27 @@ from autarco_portal.pages.sign_in import (
     said,
     session_cookie,
 )
-from autarco_portal.pages.visitor import Form, Visitor, go_to, own_path, quoted, see_other, show
+from autarco_portal.pages.visitor import (
+    Door,
+    Form,
+    Visiting,
+    Visitor,
+    go_to,
+    own_path,
+    quoted,
+    see_other,
+    show,
+)
 from autarco_portal.pages.words import N_
 from autarco_portal.passwords import LENGTH_MIN, PasswordError
 from autarco_portal.people import PeopleError
-from autarco_portal.portal import Portal
+from autarco_portal.portal import Here, Portal
 from autarco_portal.proofs import Refusal, Refused
 from autarco_portal.secret import Secret
 
 if TYPE_CHECKING:
-    from autarco_portal.accounts import Signed
+    from autarco_portal.accounts import Accounts
+    from autarco_portal.signed import Signed
 
 NAME_MAX = 100
 """Characters of a program's name."""
@@ -45,22 +55,20 @@ NOTICES = {"password": N_("Your password was changed; all other browsers are sig
 
 @get("/profile", sync_to_thread=True)
 def profile(
-    portal: Portal, visitor: Visitor, done: Annotated[str, Parameter(query="done")] = ""
+    portal: Here, visitor: Visiting, done: Annotated[str, QueryParameter(name="done")] = ""
 ) -> Response[str]:
     """Shows somebody's own account."""
     return _profile(portal, visitor, notice=NOTICES.get(done, ""))
 
 
 @get("/profile/second-factor", sync_to_thread=True)
-def second_factor_page(
-    accounts: Accounts, visitor: Visitor, next_path: Next = "/"
-) -> Response[str]:
+def second_factor_page(accounts: Door, visitor: Visiting, next_path: Next = "/") -> Response[str]:
     """Shows a new secret, to be confirmed with a code."""
     return _offer(accounts, visitor, own_path(next_path))
 
 
 @post("/profile/second-factor", sync_to_thread=True)
-def second_factor(accounts: Accounts, visitor: Visitor, data: Form) -> Response[Any]:
+def second_factor(accounts: Door, visitor: Visiting, data: Form) -> Response[Any]:
     """Switches the second factor on, and shows the codes for the day the phone is lost."""
     form = visitor.checked(data)
     next_path = own_path(form.get("next", "/"))
@@ -75,7 +83,7 @@ def second_factor(accounts: Accounts, visitor: Visitor, data: Form) -> Response[
 
 
 @post("/profile/second-factor/off", sync_to_thread=True)
-def second_factor_off(accounts: Accounts, visitor: Visitor, data: Form) -> Response[Any]:
+def second_factor_off(accounts: Door, visitor: Visiting, data: Form) -> Response[Any]:
     """Switches the second factor off, for whom it is not mandatory."""
     visitor.checked(data)
     refused = accounts.drop_second_factor(visitor.whole_token, visitor.now)
@@ -87,9 +95,9 @@ def second_factor_off(accounts: Accounts, visitor: Visitor, data: Form) -> Respo
 @post("/profile/password", sync_to_thread=True)
 def password(
     request: Request[Any, Any, Any],
-    portal: Portal,
-    accounts: Accounts,
-    visitor: Visitor,
+    portal: Here,
+    accounts: Door,
+    visitor: Visiting,
     data: Form,
 ) -> Response[Any]:
     """Sets another password; every other session ends."""
@@ -111,7 +119,7 @@ def password(
 
 
 @post("/profile/sign-out-everywhere", sync_to_thread=True)
-def sign_out_everywhere(accounts: Accounts, visitor: Visitor, data: Form) -> Response[None]:
+def sign_out_everywhere(accounts: Door, visitor: Visiting, data: Form) -> Response[None]:
     """Ends all sessions."""
     visitor.checked(data)
     accounts.sign_out_everywhere(visitor.whole_token, visitor.now)
@@ -119,7 +127,7 @@ def sign_out_everywhere(accounts: Accounts, visitor: Visitor, data: Form) -> Res
 
 
 @post("/profile/tokens", sync_to_thread=True)
-def new_token(portal: Portal, accounts: Accounts, visitor: Visitor, data: Form) -> Response[Any]:
+def new_token(portal: Here, accounts: Door, visitor: Visiting, data: Form) -> Response[Any]:
     """Makes an app password and shows it once."""
     form = visitor.checked(data)
     name = form.get("name", "").strip()[:NAME_MAX]
@@ -134,7 +142,7 @@ def new_token(portal: Portal, accounts: Accounts, visitor: Visitor, data: Form) 
 
 @post("/profile/tokens/{token:str}/revoke", sync_to_thread=True)
 def revoke_token(
-    accounts: Accounts, visitor: Visitor, token: FromPath[str], data: Form
+    accounts: Door, visitor: Visiting, token: FromPath[str], data: Form
 ) -> Response[None]:
     """Takes an app password back."""
     visitor.checked(data)

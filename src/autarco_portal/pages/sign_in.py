@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from litestar import Request, Response, get, post
 from litestar.exceptions import NotFoundException
-from litestar.params import FromPath, Parameter
+from litestar.params import FromPath, QueryParameter
 from msgspec import structs
 
 from autarco_portal.account import Stage
-from autarco_portal.accounts import Accounts
 from autarco_portal.pages import models
 from autarco_portal.pages.visitor import (
     VISIT_S,
+    Door,
     Form,
+    Visiting,
     Visitor,
     cookie,
     go_to,
@@ -36,7 +37,8 @@ from autarco_portal.secret import Secret
 if TYPE_CHECKING:
     from litestar.datastructures import Cookie
 
-    from autarco_portal.accounts import SignedIn
+    from autarco_portal.accounts import Accounts
+    from autarco_portal.signed import SignedIn
 
 SESSION_S = 30 * 86_400
 """How long a browser keeps its cookie; the server ends sessions earlier (`account`)."""
@@ -52,11 +54,11 @@ REFUSALS = {
 WRONG_PASSWORD = N_("E-mail address and password do not belong together.")
 WRONG_CODE = N_("That is not the code of this moment.")
 
-Next = Annotated[str, Parameter(query="next", max_length=1_000)]
+Next = Annotated[str, QueryParameter(name="next", max_length=1_000)]
 
 
 @get("/sign-in", sync_to_thread=True)
-def sign_in_page(visitor: Visitor, next_path: Next = "/") -> Response[str]:
+def sign_in_page(visitor: Visiting, next_path: Next = "/") -> Response[str]:
     """Asks for e-mail address and password."""
     if visitor.signed is not None and visitor.signed.stage is Stage.FULL:
         go_to(own_path(next_path))
@@ -65,7 +67,7 @@ def sign_in_page(visitor: Visitor, next_path: Next = "/") -> Response[str]:
 
 @post("/sign-in", sync_to_thread=True)
 def sign_in(
-    request: Request[Any, Any, Any], accounts: Accounts, visitor: Visitor, data: Form
+    request: Request[Any, Any, Any], accounts: Door, visitor: Visiting, data: Form
 ) -> Response[Any]:
     """Begins a session."""
     form = visitor.checked(data)
@@ -86,7 +88,7 @@ def sign_in(
 
 
 @get("/sign-in/code", sync_to_thread=True)
-def code_page(visitor: Visitor, next_path: Next = "/") -> Response[str]:
+def code_page(visitor: Visiting, next_path: Next = "/") -> Response[str]:
     """Asks for the code of the second factor."""
     if visitor.signed is None:
         go_to(f"/sign-in?next={quoted(own_path(next_path))}")
@@ -96,7 +98,7 @@ def code_page(visitor: Visitor, next_path: Next = "/") -> Response[str]:
 
 
 @post("/sign-in/code", sync_to_thread=True)
-def code(accounts: Accounts, visitor: Visitor, data: Form) -> Response[Any]:
+def code(accounts: Door, visitor: Visiting, data: Form) -> Response[Any]:
     """Finishes signing in."""
     form = visitor.checked(data)
     next_path = own_path(form.get("next", "/"))
@@ -110,7 +112,7 @@ def code(accounts: Accounts, visitor: Visitor, data: Form) -> Response[Any]:
 
 
 @get("/sign-in/again", sync_to_thread=True)
-def again_page(visitor: Visitor, next_path: Next = "/") -> Response[str]:
+def again_page(visitor: Visiting, next_path: Next = "/") -> Response[str]:
     """Asks somebody who is in to prove it anew, before something dangerous."""
     signed = visitor.whole
     page = models.ProveAgain(
@@ -123,7 +125,7 @@ def again_page(visitor: Visitor, next_path: Next = "/") -> Response[str]:
 
 @post("/sign-in/again", sync_to_thread=True)
 def again(
-    request: Request[Any, Any, Any], accounts: Accounts, visitor: Visitor, data: Form
+    request: Request[Any, Any, Any], accounts: Door, visitor: Visiting, data: Form
 ) -> Response[Any]:
     """Proves it anew."""
     form = visitor.checked(data)
@@ -148,7 +150,7 @@ def again(
 
 
 @post("/sign-out", sync_to_thread=True)
-def sign_out(accounts: Accounts, visitor: Visitor, data: Form) -> Response[None]:
+def sign_out(accounts: Door, visitor: Visiting, data: Form) -> Response[None]:
     """Ends this session."""
     visitor.checked(data)
     accounts.sign_out(visitor.token, visitor.now)
@@ -156,15 +158,13 @@ def sign_out(accounts: Accounts, visitor: Visitor, data: Form) -> Response[None]
 
 
 @get("/invitation/{link:str}", sync_to_thread=True)
-def invitation_page(accounts: Accounts, visitor: Visitor, link: FromPath[str]) -> Response[str]:
+def invitation_page(accounts: Door, visitor: Visiting, link: FromPath[str]) -> Response[str]:
     """Lets somebody who was invited choose a password."""
     return show(visitor, _invited(accounts, visitor, link))
 
 
 @post("/invitation/{link:str}", sync_to_thread=True)
-def invitation(
-    accounts: Accounts, visitor: Visitor, link: FromPath[str], data: Form
-) -> Response[Any]:
+def invitation(accounts: Door, visitor: Visiting, link: FromPath[str], data: Form) -> Response[Any]:
     """Takes an invitation up."""
     form = visitor.checked(data)
     page = _invited(accounts, visitor, link)
@@ -184,7 +184,7 @@ def invitation(
 
 
 @post("/language", sync_to_thread=True)
-def language(visitor: Visitor, data: Form) -> Response[None]:
+def language(visitor: Visiting, data: Form) -> Response[None]:
     """Remembers the language of this browser."""
     form = visitor.checked(data)
     chosen = form.get("language", "")

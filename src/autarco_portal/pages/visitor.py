@@ -12,16 +12,17 @@ import hmac
 import secrets
 import urllib.parse
 from datetime import datetime  # noqa: TC003 - msgspec looks at it
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from litestar import Response
 from litestar.datastructures import Cookie
-from litestar.enums import RequestEncodingType
+from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException, PermissionDeniedException
-from litestar.params import Body
+from litestar.params import URLEncodedBody
 from msgspec import Struct
 
 from autarco_portal.account import Stage
+from autarco_portal.accounts import Accounts
 from autarco_portal.pages.chart_library import POLICY
 from autarco_portal.pages.models import Frame
 from autarco_portal.pages.render import render
@@ -33,12 +34,12 @@ if TYPE_CHECKING:
 
     from litestar import Request
 
-    from autarco_portal.accounts import Signed
     from autarco_portal.pages.models import Page, Tab
     from autarco_portal.people import Actor
+    from autarco_portal.signed import Signed
 
-Form: TypeAlias = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
-"""What a form holds; check it with `Visitor.checked`."""
+Form: TypeAlias = URLEncodedBody[dict[str, str]]
+"""A handler's argument `data`: what a form holds; check it with `Visitor.checked`."""
 VISIT_S = 365 * 86_400
 """How long the choice of language is remembered."""
 PATH_MAX = 1_000
@@ -100,6 +101,14 @@ class Visitor(Struct, frozen=True, kw_only=True):
         if not hmac.compare_digest(form.get("csrf", "").encode(), self.csrf.encode()):
             raise PermissionDeniedException("this form is too old: open the page again")
         return form
+
+
+Visiting: TypeAlias = NamedDependency[Visitor]
+"""A handler's argument `visitor`: who looks."""
+
+
+Door: TypeAlias = NamedDependency[Accounts]
+"""A handler's argument `accounts`."""
 
 
 def cookie_name(name: str, *, is_https: bool) -> str:
