@@ -159,6 +159,9 @@ def _parser() -> argparse.ArgumentParser:
 
     add("retain", _retain, "Take days out of the tables that the settings do not keep.")
 
+    load = add("load", _load, "Add rows that another instance handed out, each file once.")
+    load.add_argument("files", nargs="+", metavar="TABLE=FILE", help="readings=2025.parquet ...")
+
     forget = add(
         "forget",
         _forget,
@@ -416,6 +419,32 @@ def _maintained(settings: Settings, **what: Any) -> Outcome:
 def _tell_deleted(outcome: Outcome) -> None:
     if outcome.deleted:
         print(f"{outcome.deleted} replaced files deleted")
+
+
+def _load(parsed: argparse.Namespace) -> int:
+    settings = _settings(parsed)
+    import msgspec
+
+    from autarco_ingest import load, log
+
+    log.configure(msgspec.structs.replace(settings.log, level="warning"))
+    files = []
+    for text in parsed.files:
+        table, equals, file = text.partition("=")
+        if not equals:
+            raise UsageError(f"{text!r} is not TABLE=FILE, as readings=2025.parquet")
+        files.append((table, Path(file)))
+
+    def note(loaded: load.Loaded) -> None:
+        told = "was there already" if loaded.was_there else f"{loaded.rows} rows"
+        refused = f", {loaded.refused} rows of forgotten ones refused" if loaded.refused else ""
+        print(f"{loaded.table}: {loaded.file}: {told}{refused}", flush=True)
+
+    try:
+        load.run(settings, files, note)
+    except load.LoadError as error:
+        raise UsageError(str(error)) from error
+    return DONE
 
 
 def _forget(parsed: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from autarco_ingest import catalog, schema
 from autarco_ingest.catalog import CatalogError, NoCatalogError
@@ -62,6 +62,27 @@ class LakeReader:
             + (f" LIMIT {rows_max:d}" if rows_max is not None else "")
         )
 
+    def of_sticks(
+        self,
+        table: Literal["sessions", "quarantine"],
+        loggers: Collection[int],
+        begins: datetime,
+        ends: datetime,
+        columns: Sequence[str],
+    ) -> pa.Table:
+        """Returns what sticks said of themselves, or sent that nobody understood, by time."""
+        found = schema.SESSIONS if table == "sessions" else schema.QUARANTINE
+        unknown = sorted(set(columns) - {column.name for column in found.columns})
+        if unknown or not columns:
+            raise ValueError(f"{table} has no columns {unknown}" if unknown else "no columns asked")
+        numbers = ", ".join(str(int(number)) for number in sorted(loggers))
+        whose = f"logger_sn IN ({numbers})" if numbers else "false"
+        where = _between(begins, ends, found.time_column)
+        return self._ask(
+            f"SELECT {', '.join(columns)} FROM {table} WHERE {where} AND {whose} "  # noqa: S608
+            f"ORDER BY {found.time_column}"
+        )
+
     def latest(
         self, inverters: Collection[str] | None = None, columns: Sequence[str] = ("*",)
     ) -> pa.Table:
@@ -72,23 +93,6 @@ class LakeReader:
         return self._ask(
             f"SELECT {', '.join(columns)} FROM latest WHERE {where} ORDER BY inverter_sn"  # noqa: S608
         )
-
-    def moment(self) -> tuple[int, int] | None:
-        """Returns what differs when the catalog was replaced since; None without a catalog."""
-        try:
-            status = self._data.catalog.stat()
-        except FileNotFoundError:
-            return None
-        return status.st_ino, status.st_mtime_ns
-
-    def dates(self) -> dict[date, frozenset[str]]:
-        """Returns which files of the table hold the readings of each UTC date."""
-        found: dict[date, set[str]] = {}
-        for name in catalog.files(self._data):
-            partition = _PARTITION.search(name)
-            if partition is not None:
-                found.setdefault(date.fromisoformat(partition[1]), set()).add(name)
-        return {day: frozenset(names) for day, names in sorted(found.items())}
 
     def daily_energy(self, inverters: Collection[str] | None, first: date, last: date) -> pa.Table:
         """Returns the lake's `daily_energy` of the days from `first` to `last`, both included.
@@ -143,11 +147,28 @@ class LakeReader:
             "ORDER BY inverter_sn"
         )
 
+    def moment(self) -> tuple[int, int] | None:
+        """Returns what differs when the catalog was replaced since; None without a catalog."""
+        try:
+            status = self._data.catalog.stat()
+        except FileNotFoundError:
+            return None
+        return status.st_ino, status.st_mtime_ns
+
+    def dates(self) -> dict[date, frozenset[str]]:
+        """Returns which files of the table hold the readings of each UTC date."""
+        found: dict[date, set[str]] = {}
+        for name in catalog.files(self._data):
+            partition = _PARTITION.search(name)
+            if partition is not None:
+                found.setdefault(date.fromisoformat(partition[1]), set()).add(name)
+        return {day: frozenset(names) for day, names in sorted(found.items())}
+
     def _ask(self, sql: str) -> pa.Table:
         return catalog.query(self._data, sql, self._remote)
 
 
-def _between(begins: datetime, ends: datetime) -> str:
+def _between(begins: datetime, ends: datetime, column: str = "ts") -> str:
     """Names the dates too: they say which files need not be opened."""
     if begins.tzinfo is None or ends.tzinfo is None:
         raise ValueError("readings are asked for between moments that have a time zone")
@@ -155,7 +176,7 @@ def _between(begins: datetime, ends: datetime) -> str:
     last = max(first, ends.astimezone(UTC) - timedelta(microseconds=1))
     return (
         f"date BETWEEN DATE '{first:%Y-%m-%d}' AND DATE '{last:%Y-%m-%d}' "
-        f"AND ts >= {_instant(begins)} AND ts < {_instant(ends)}"
+        f"AND {column} >= {_instant(begins)} AND {column} < {_instant(ends)}"
     )
 
 

@@ -17,9 +17,15 @@ from autarco_portal.store.engine import StoreError as StoreError
 from autarco_portal.store.engine import StoreUnavailable as StoreUnavailable
 from autarco_portal.store.engine import make_engine, reading
 from autarco_portal.store.guarantees import Guarantees
+from autarco_portal.store.mails import Mails
 from autarco_portal.store.migrate import check_version, upgrade
 from autarco_portal.store.organisations import Organisations
 from autarco_portal.store.people import People
+from autarco_portal.store.person_data import PersonData
+from autarco_portal.store.photos import Photos
+from autarco_portal.store.privacy import Privacy
+from autarco_portal.store.privacy_erasure import Erasure
+from autarco_portal.store.privacy_retention import Retention
 from autarco_portal.store.second_factors import SecondFactors
 from autarco_portal.store.sessions import Sessions
 from autarco_portal.store.sites import Sites
@@ -46,6 +52,12 @@ class Store:
         self.alarms = Alarms(engine)
         self.guarantees = Guarantees(engine)
         self.audit = Audit(engine)
+        self.privacy = Privacy(engine)
+        self.mails = Mails(engine)
+        self.erasure = Erasure(engine)
+        self.retention = Retention(engine)
+        self.photos = Photos(engine)
+        self.person_data = PersonData(engine)
 
     def __enter__(self) -> Store:
         return self

@@ -1,0 +1,189 @@
+"""What is a person written, in his language?
+
+Subject and text of each mail about rights, without any address: who sends it adds that. Whoever
+gets less than he asked for reads why, and where he can complain (article 12(4)).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from autarco_portal.privacy import deadline
+from autarco_portal.privacy.request import ARTICLES, Kind, Outcome, Request, Right
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from autarco_portal.privacy.erasure import Impact, Kept
+
+RIGHTS = {
+    "nl": {
+        Right.ACCESS: "inzage", Right.RECTIFICATION: "rectificatie", Right.ERASURE: "wissing",
+        Right.RESTRICTION: "beperking van de verwerking", Right.PORTABILITY: "overdraagbaarheid",
+        Right.OBJECTION: "bezwaar", Right.HUMAN_DECISION: "een menselijke blik op een besluit",
+    },
+    "en": {
+        Right.ACCESS: "access", Right.RECTIFICATION: "rectification", Right.ERASURE: "erasure",
+        Right.RESTRICTION: "restriction of processing", Right.PORTABILITY: "portability",
+        Right.OBJECTION: "objection", Right.HUMAN_DECISION: "a human decision",
+    },
+}  # fmt: skip
+
+OUTCOMES = {
+    "nl": {
+        Outcome.GRANTED: "Wij hebben uw verzoek ingewilligd en uitgevoerd.",
+        Outcome.PARTLY: "Wij hebben uw verzoek gedeeltelijk ingewilligd.",
+        Outcome.REFUSED: "Wij willigen uw verzoek niet in.",
+    },
+    "en": {
+        Outcome.GRANTED: "We have granted your request and carried it out.",
+        Outcome.PARTLY: "We have granted your request in part.",
+        Outcome.REFUSED: "We do not grant your request.",
+    },
+}
+
+COMPLAINT = {
+    "nl": (
+        "Bent u het hier niet mee eens, dan kunt u een klacht indienen bij de Autoriteit "
+        "Persoonsgegevens (autoriteitpersoonsgegevens.nl) of naar de rechter gaan."
+    ),
+    "en": (
+        "If you disagree, you can lodge a complaint with the Dutch data protection authority "
+        "(autoriteitpersoonsgegevens.nl) or go to court."
+    ),
+}
+
+
+class Letter(msgspec.Struct, frozen=True, kw_only=True):
+    """A mail without addresses."""
+
+    subject: str
+    text: str
+
+    def sha256(self) -> str:
+        """Returns the hash that the register keeps of it."""
+        return hashlib.sha256(f"{self.subject}\n\n{self.text}".encode()).hexdigest()
+
+
+def receipt(request: Request, deadline_at: datetime) -> Letter:
+    """Returns what is answered at once: that it came, and until when there is an answer."""
+    right = RIGHTS[request.language][request.right]
+    day = deadline.last_day(deadline_at).isoformat()
+    number, article = request.request_id, ARTICLES[request.right]
+    if request.language == "nl":
+        return Letter(
+            subject=f"Uw verzoek {number}: {right}",
+            text=(
+                f"Wij ontvingen uw verzoek om {right} (artikel {article} AVG), nummer {number}.\n"
+                f"U krijgt uiterlijk op {day} antwoord. Het is kosteloos.\n"
+            ),
+        )
+    return Letter(
+        subject=f"Your request {number}: {right}",
+        text=(
+            f"We received your request for {right} (article {article} GDPR), number {number}.\n"
+            f"You will have an answer by {day} at the latest. It is free of charge.\n"
+        ),
+    )
+
+
+def extension(request: Request, deadline_at: datetime) -> Letter:
+    """Returns what is written when the answer takes longer; raises ValueError if it does not."""
+    step = request.last(Kind.EXTENDED)
+    if step is None:
+        raise ValueError(f"request {request.request_id} is not extended")
+    day, number = deadline.last_day(deadline_at).isoformat(), request.request_id
+    if request.language == "nl":
+        return Letter(
+            subject=f"Uw verzoek {number} duurt langer",
+            text=(
+                f"Ons antwoord op uw verzoek {number} duurt langer: {step.reason}\n"
+                f"U krijgt het uiterlijk op {day}. {COMPLAINT['nl']}\n"
+            ),
+        )
+    return Letter(
+        subject=f"Your request {number} takes longer",
+        text=(
+            f"Our answer to your request {number} takes longer: {step.reason}\n"
+            f"You will have it by {day} at the latest. {COMPLAINT['en']}\n"
+        ),
+    )
+
+
+def closing(request: Request, kept: Sequence[Kept] = ()) -> Letter:
+    """Returns the letter that ends a request; raises ValueError for one without a decision."""
+    step = request.last(Kind.DECIDED)
+    if step is None or step.outcome is None:
+        raise ValueError(f"request {request.request_id} is not decided")
+    language, number = request.language, request.request_id
+    is_dutch = language == "nl"
+    right = RIGHTS[language][request.right]
+    lines = [OUTCOMES[language][step.outcome]]
+    if step.reason:
+        lines.append(f"{'Reden' if is_dutch else 'Reason'}: {step.reason}")
+    if kept:
+        lines.append("Wij bewaren:" if is_dutch else "We keep:")
+        lines += [f"- {_kept(part, language)}" for part in kept]
+    evidence = request.last(Kind.EVIDENCE)
+    if evidence is not None:
+        lines.append(f"{'Bewijs' if is_dutch else 'Evidence'} (SHA-256): {evidence.sha256}")
+    if step.outcome is not Outcome.GRANTED or kept:
+        lines.append(COMPLAINT[language])
+    start = "Antwoord op uw verzoek" if is_dutch else "Answer to your request"
+    return Letter(subject=f"{start} {number}: {right}", text="\n\n".join(lines) + "\n")
+
+
+def confirm_erasure(impact: Impact, effective_at: datetime, language: str) -> Letter:
+    """Returns the written confirmation of an erasure that is to come, and how to call it off."""
+    sites = ", ".join(impact.sites_without_monitoring) or "-"
+    guarantees = ", ".join(impact.guarantees_lapse) or "-"
+    day = f"{effective_at:%Y-%m-%d %H:%M} UTC"
+    if language == "nl":
+        lines = [
+            f"Op {day} wissen wij uw gegevens. Tot dan kunt u het in het portaal intrekken.",
+            f"Installaties zonder monitoring: {sites}",
+            f"Garanties die vervallen: {guarantees}",
+            *(f"Wij bewaren {_kept(part, 'nl')}" for part in impact.kept),
+        ]
+        return Letter(subject="Uw gegevens worden gewist", text="\n".join(lines) + "\n")
+    lines = [
+        f"On {day} we erase your data. Until then you can call it off in the portal.",
+        f"Sites without monitoring: {sites}",
+        f"Guarantees that lapse: {guarantees}",
+        *(f"We keep {_kept(part, 'en')}" for part in impact.kept),
+    ]
+    return Letter(subject="Your data will be erased", text="\n".join(lines) + "\n")
+
+
+def guarantee_lapsed(contract_id: str) -> Letter:
+    """Returns what partner and insurer are told: that it lapsed, not why and not whose it was."""
+    return Letter(
+        subject=f"Guarantee {contract_id} has lapsed",
+        text=f"Guarantee {contract_id} has lapsed and will not be settled any more.\n",
+    )
+
+
+def restriction_ends(lifts_at: datetime, language: str) -> Letter:
+    """Returns the announcement that article 18(3) asks for."""
+    day = f"{lifts_at:%Y-%m-%d %H:%M} UTC"
+    if language == "nl":
+        text = f"Vanaf {day} verwerken wij uw gegevens weer. {COMPLAINT['nl']}\n"
+        return Letter(subject="De beperking van de verwerking eindigt", text=text)
+    text = f"From {day} on we process your data again. {COMPLAINT['en']}\n"
+    return Letter(subject="The restriction of processing ends", text=text)
+
+
+_WHAT_NL = {
+    "invoices": "facturen", "settlements": "afrekeningen", "request": "dit verzoek",
+    "photos": "foto's", "readings": "metingen", "guarantees": "garanties",
+}  # fmt: skip
+
+
+def _kept(part: Kept, language: str) -> str:
+    what = _WHAT_NL.get(part.what, part.what) if language == "nl" else part.what
+    until = f", {'tot' if language == 'nl' else 'until'} {part.until}" if part.until else ""
+    return f"{part.count} {what}: {part.why}{until}"
