@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import pyotp
 import pytest
 from litestar.testing import TestClient
+from msgspec import structs
 
 from autarco_portal.incidents import Cause, Severity, State, Verdict
 from autarco_portal.pages.web import HANDLERS
@@ -15,19 +15,16 @@ from autarco_portal.serve_app import assemble
 from page_samples import guarantee_page
 from page_visitor import Browser, Keys, text_of
 from portal_world import (
-    BEGAN,
     EMPTY,
     FOREIGN,
     HYBRID,
     NEW,
     NORTH,
-    PARTNERS,
     PEOPLE,
     World,
     email,
     password,
 )
-from msgspec import structs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +69,7 @@ def keys(world: World) -> Keys:
 
 @pytest.fixture(scope="module")
 def client(world: World, keys: Keys) -> Iterator[TestClient[Litestar]]:
-    app = assemble(world.portal, identify=None, accounts=keys.accounts)
+    app = assemble(world.portal, keys.accounts)
     with TestClient(app) as client:
         yield client
 
@@ -153,10 +150,7 @@ def test_nobody_is_sent_to_another_host(evil: str, browser: Browser) -> None:
 def posting() -> list[str]:
     """All addresses that take a form."""
     return [
-        path
-        for handler in HANDLERS
-        if "POST" in handler.http_methods
-        for path in handler.paths
+        path for handler in HANDLERS if "POST" in handler.http_methods for path in handler.paths
     ]
 
 
@@ -183,9 +177,7 @@ def test_a_form_from_another_site_is_refused(browser: Browser) -> None:
 
 
 def test_cookies_are_kept_from_scripts_and_other_sites(browser: Browser) -> None:
-    answer = browser.send(
-        "/sign-in", "/sign-in", email=email("owner"), password=password("owner")
-    )
+    answer = browser.send("/sign-in", "/sign-in", email=email("owner"), password=password("owner"))
     cookie = next(
         value for value in answer.headers.get_list("set-cookie") if value.startswith("session=")
     )
@@ -198,7 +190,7 @@ def test_under_https_cookies_are_of_this_host_alone(world: World, keys: Keys) ->
     before = world.portal.settings
     world.portal.settings = structs.replace(before, is_https=True)
     try:
-        app = assemble(world.portal, identify=None, accounts=keys.accounts)
+        app = assemble(world.portal, keys.accounts)
     finally:
         world.portal.settings = before
     with TestClient(app, base_url="https://portal.example") as client:
@@ -336,7 +328,7 @@ def test_a_first_run_explains_itself(tmp_path_factory: pytest.TempPathFactory) -
         for key in (NORTH, HYBRID, EMPTY):
             world.store.sites.end_owner(key, world.ids["owner"], world.now)
         keys = Keys(world)
-        with TestClient(assemble(world.portal, identify=None, accounts=keys.accounts)) as client:
+        with TestClient(assemble(world.portal, keys.accounts)) as client:
             shown = text_of(Browser(client, keys).sign_in("owner").get("/"))
             assert "Uw account is niet aan een installatie gekoppeld" in shown
     finally:
