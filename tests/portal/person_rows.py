@@ -113,6 +113,7 @@ def _value(table: Table, column: Column[Any], who: str) -> Any:
         "serial_number": SERIALS[who],
         "logger_sn": LOGGERS[who],
         "country": "NL",
+        "phone": f"+31 6 1234 000{number}",
         "language": "nl" if who == ANNA else "en",
         "time_zone": "Europe/Amsterdam",
         "latitude": 52.0,
