@@ -60,9 +60,24 @@ class PortalDirectory(msgspec.Struct, frozen=True):
         return self.table(table) / f"{day:%Y-%m}.parquet"
 
     @property
+    def settlements(self) -> Path:
+        """Directory of the settlements."""
+        return self.root / "settlements"
+
+    @property
     def photos(self) -> Path:
-        """Directory of photos, named by their hash."""
+        """Directory of the photos."""
         return self.root / "photos"
+
+    @property
+    def erased(self) -> Path:
+        """Who was erased, as keyed digests; to be backed up apart from the database."""
+        return self.root / "erased.jsonl"
+
+    @property
+    def erased_key(self) -> Path:
+        """The key of those digests."""
+        return self.root / "erased.key"
 
     @property
     def releases(self) -> Path:

@@ -107,10 +107,10 @@ class ActionKind(StrEnum):
     ERASE_TELEMETRY = "erase_telemetry"
     ERASE_FILES = "erase_files"
     """Photos, derived tables, settlements that nobody must keep."""
-    ERASE_RECORDS = "erase_records"
     TELL_PARTNERS = "tell_partners"
     """Partner and insurer hear that a guarantee lapsed, nothing else."""
-    PROVE = "prove"
+    ERASE_RECORDS = "erase_records"
+    """Together with the proof."""
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,6 +125,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     confirmed_sha256: str = ""
     """Of the impact; it stays when the impact's serial numbers are gone."""
     called_off_at: datetime | None = None
+    begun_at: datetime | None = None
+    """From here on there is no way back; an interrupted execution goes on where it stopped."""
     executed_at: datetime | None = None
 
     def __post_init__(self) -> None:
@@ -149,14 +151,15 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     removed: dict[str, int]
     """Rows, by table."""
-    files_deleted: int
+    files_changed: int
+    """Photos and settlements deleted, derived tables written anew."""
     loggers_refused: int
     telemetry: tuple[str, ...]
     """Hashes of ingest's own proofs."""
     guarantees_lapsed: int
     kept: tuple[Kept, ...]
-    differences: tuple[str, ...]
-    """From the preview; empty when the effect is what was confirmed."""
+    impact_sha256: str = ""
+    """Of the preview that was confirmed."""
 
     def sha256(self) -> str:
         """Returns the evidence's hash."""
@@ -230,6 +233,8 @@ def call_off(case: Case, *, at: datetime, by: str) -> Case:
         raise PrivacyError("only the person himself calls his erasure off")
     if case.executed_at is not None or case.called_off_at is not None:
         raise PrivacyError("the erasure has ended")
+    if case.begun_at is not None:
+        raise PrivacyError("the erasure is being carried out")
     return msgspec.structs.replace(case, called_off_at=at)
 
 
@@ -244,6 +249,19 @@ def check_due(case: Case, now: datetime) -> None:
         raise PrivacyError("the person has not confirmed the preview")
     if now < effective_at:
         raise PrivacyError(f"the cooling-off lasts until {effective_at.isoformat()}")
+
+
+def begin(case: Case, now_impact: Impact, *, at: datetime) -> Case:
+    """Begins to carry it out, if its effect still is what was confirmed; raises PrivacyError.
+
+    One that had begun goes on: what it did already would look like a difference.
+    """
+    check_due(case, at)
+    if case.begun_at is not None:
+        return case
+    if found := differences(case.impact, now_impact):
+        raise PrivacyError(f"the effect is not what was confirmed, ask again: {'; '.join(found)}")
+    return msgspec.structs.replace(case, begun_at=at)
 
 
 def actions(impact: Impact) -> tuple[ActionKind, ...]:

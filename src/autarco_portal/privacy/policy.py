@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import msgspec
 
 from autarco_portal.privacy.error import PrivacyError, need_text
-from autarco_portal.privacy.letter import Letter
+from autarco_portal.privacy.letter import Letter  # noqa: TC001 - msgspec looks at it
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

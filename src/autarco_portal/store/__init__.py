@@ -14,6 +14,7 @@ from autarco_portal.store.accounts import Accounts
 from autarco_portal.store.alarms import Alarms
 from autarco_portal.store.audit import Audit
 from autarco_portal.store.engine import StoreError as StoreError
+from autarco_portal.store.engine import StoreUnavailable as StoreUnavailable
 from autarco_portal.store.engine import make_engine, reading
 from autarco_portal.store.guarantees import Guarantees
 from autarco_portal.store.mails import Mails
@@ -70,7 +71,7 @@ class Store:
         self.close()
 
     def ping(self) -> None:
-        """Asks the database for nothing; raises what the driver raises when it is not there."""
+        """Asks the database for nothing; raises StoreUnavailable when it does not answer."""
         with reading(self._engine) as session:
             session.connection().exec_driver_sql("SELECT 1")
 

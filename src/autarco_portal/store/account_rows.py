@@ -12,14 +12,9 @@ from sqlalchemy import delete
 
 from autarco_portal.account import Account, Identity
 from autarco_portal.store import people
+from autarco_portal.store.account_tables import AccountRow, AppTokenRow, LoginSessionRow, TotpRow
 from autarco_portal.store.engine import StoreError, affected
-from autarco_portal.store.tables import (
-    AccountRow,
-    AppTokenRow,
-    LoginSessionRow,
-    PersonRow,
-    TotpRow,
-)
+from autarco_portal.store.tables import PersonRow
 
 if TYPE_CHECKING:
     from datetime import datetime

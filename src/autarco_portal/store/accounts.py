@@ -19,8 +19,9 @@ from autarco_portal.store.account_rows import (
     end_everything,
     existing,
 )
+from autarco_portal.store.account_tables import AccountRow, InvitationRow
 from autarco_portal.store.engine import reading, writing
-from autarco_portal.store.tables import AccountRow, InvitationRow, PersonRow
+from autarco_portal.store.tables import PersonRow
 
 if TYPE_CHECKING:
     from datetime import datetime

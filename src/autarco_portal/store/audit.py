@@ -8,8 +8,8 @@ import msgspec
 from sqlalchemy import Engine, delete, func, select
 
 from autarco_portal.audit import FIRST_HASH, AuditEntry, Detail, Seal, SealedEntry, fault, seal
+from autarco_portal.store.account_tables import AuditAnchorRow, AuditRow
 from autarco_portal.store.engine import affected, reading, writing
-from autarco_portal.store.tables import AuditAnchorRow, AuditRow
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -7,13 +7,22 @@ one write lock at its start, so that nobody finds at its end that another was fa
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import Connection, CursorResult, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    NoSuchModuleError,
+    OperationalError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 if TYPE_CHECKING:
@@ -29,6 +38,14 @@ POOL_SIZE = 20
 
 class StoreError(Exception):
     """The database cannot be used or does not hold what was asked; one sentence, no contents."""
+
+
+class Conflict(StoreError):
+    """The database refuses what its constraints forbid; callers say what that means."""
+
+
+class StoreUnavailable(StoreError):
+    """The database does not answer now; trying again later may help."""
 
 
 def make_engine(url: str) -> Engine:
@@ -59,23 +76,59 @@ def make_engine(url: str) -> Engine:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Session]:
-    """One transaction that sees one moment."""
-    with engine.connect() as connection, connection.begin(), Session(connection) as session:
+    """One transaction that sees one moment; raises StoreError for what the database says."""
+    with (
+        _speaking(),
+        engine.connect() as connection,
+        connection.begin(),
+        Session(connection) as session,
+    ):
         yield session
 
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Session]:
-    """One transaction that changes something; nothing of it stays when it raises."""
-    connection = engine.connect().execution_options(autarco_writes=True)
-    with connection, connection.begin(), Session(connection) as session:
-        yield session
-        session.flush()
+    """One transaction that changes something; nothing of it stays when it raises.
+
+    Raises StoreError for what the database says, Conflict where that is a constraint.
+    """
+    with _speaking(), engine.connect() as connection:
+        connection.execution_options(autarco_writes=True)
+        with connection.begin(), Session(connection) as session:
+            yield session
+            session.flush()
 
 
 def affected(session: Session, statement: UpdateBase) -> int:
     """Carries out a change and returns how many rows it touched."""
     return cast("CursorResult[Any]", session.execute(statement)).rowcount
+
+
+@contextmanager
+def _speaking() -> Iterator[None]:
+    """Turns errors of drivers into ours, which leave out the values: those are personal data.
+
+    Not as their cause either: a log would print that too.
+    """
+    try:
+        yield
+    except IntegrityError as error:
+        raise Conflict(f"the database refuses that: {_what(error)}") from None
+    except (OperationalError, InterfaceError) as error:
+        raise StoreUnavailable(f"the database does not answer: {_what(error)}") from None
+    except PoolTimeoutError:
+        raise StoreUnavailable("all connections to the database are busy") from None
+    except DBAPIError as error:
+        raise StoreError(f"the database failed: {_what(error)}") from None
+
+
+def _what(error: DBAPIError) -> str:
+    """PostgreSQL's texts repeat values, its codes do not; SQLite's texts do not either."""
+    if isinstance(error.orig, sqlite3.Error):
+        return f"{type(error.orig).__name__} {error.orig}"
+    state = getattr(error.orig, "sqlstate", None) or "no code"
+    constraint = getattr(getattr(error.orig, "diag", None), "constraint_name", None)
+    return f"{type(error.orig).__name__} {state} {constraint or ''}".strip()
 
 
 def _address(url: str) -> URL:

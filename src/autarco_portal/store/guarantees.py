@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from sqlalchemy import Engine, select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import selectinload
 
 from autarco_portal import guarantee
@@ -14,7 +13,7 @@ from autarco_portal.guarantee import Decision
 from autarco_portal.guarantee_contract import Contract
 from autarco_portal.guarantee_record import GuaranteeRecord, GuaranteeStatus, SettlementRecord
 from autarco_portal.store import sites
-from autarco_portal.store.engine import StoreError, reading, writing
+from autarco_portal.store.engine import Conflict, StoreError, reading, writing
 from autarco_portal.store.tables import DecisionRow, GuaranteeRow, SettlementRow
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ class Guarantees:
                 session.add(row)
                 session.flush()
                 return _record(row)
-        except IntegrityError as error:
+        except Conflict as error:
             raise StoreError("there is a contract of that name already") from error
 
     def get(self, contract_id: str) -> GuaranteeRecord | None:

@@ -13,10 +13,11 @@ import msgspec
 from sqlalchemy import Engine, select
 
 from autarco_portal.privacy.policy import Delivery, DeliveryState, Language
+from autarco_portal.store.account_tables import AccountRow
 from autarco_portal.store.engine import StoreError, reading, writing
 from autarco_portal.store.keys import new_identifier
 from autarco_portal.store.privacy_tables import MailRow, NoticeRow
-from autarco_portal.store.tables import AccountRow, PersonRow
+from autarco_portal.store.tables import PersonRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

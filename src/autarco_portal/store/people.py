@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, get_args
 
 from sqlalchemy import Engine, or_, select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, selectinload
 
 from autarco_portal.people import (
@@ -25,7 +24,7 @@ from autarco_portal.people import (
 )
 from autarco_portal.rights import PersonAccess
 from autarco_portal.store import attributes, organisations
-from autarco_portal.store.engine import StoreError, reading, writing
+from autarco_portal.store.engine import Conflict, StoreError, reading, writing
 from autarco_portal.store.keys import new_identifier
 from autarco_portal.store.tables import MembershipRow, PersonRow, PortalRoleRow
 
@@ -69,7 +68,7 @@ class People:
         try:
             with writing(self._engine) as session:
                 session.add(row)
-        except IntegrityError as error:
+        except Conflict as error:
             raise StoreError("somebody has that e-mail address already") from error
         return person
 
@@ -124,6 +123,8 @@ class People:
             values["email"] = normal_email(email)
         if "language" in values:
             _language(values["language"])
+        if None in (values.get("name", ""), values.get("email", "")):
+            raise PeopleError("a person has a name and an e-mail address")
         try:
             with writing(self._engine) as session:
                 row = existing(session, person_id)
@@ -132,12 +133,14 @@ class People:
                     for attribute, value in values.items()
                     if value != getattr(row, attribute)
                 }
+                # Read before the change and checked before the database sees it: it would refuse
+                # an impossible value too, but not say so in a sentence.
+                known = row.attributes
                 for attribute, value in news.items():
                     setattr(row, attribute, value)
-                attributes.record(row.attributes, news, source, now)
-                # Built before the database is asked, so that it refuses what is missing.
+                attributes.record(known, news, source, now)
                 person = as_person(row)
-        except IntegrityError as error:
+        except Conflict as error:
             raise StoreError("somebody has that e-mail address already") from error
         return person
 

@@ -19,17 +19,11 @@ from sqlalchemy.exc import IntegrityError
 
 from autarco_portal.person_record import Households, PersonRecords, Present, Record
 from autarco_portal.store import privacy_tables, record_tables  # noqa: F401 - tables of Base
+from autarco_portal.store.declarative import Base, Instant
 from autarco_portal.store.engine import StoreError, reading, writing
 from autarco_portal.store.person_rules import REACHES, REFERENCED, Reach, Way
 from autarco_portal.store.record_tables import ImportedRow
-from autarco_portal.store.tables import (
-    Base,
-    Instant,
-    OrganisationRow,
-    PersonRow,
-    SiteOwnerRow,
-    SiteRow,
-)
+from autarco_portal.store.tables import OrganisationRow, PersonRow, SiteOwnerRow, SiteRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

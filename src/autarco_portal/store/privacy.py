@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from sqlalchemy import Engine, delete, func, or_, select, update
-from sqlalchemy.exc import IntegrityError
 
 from autarco_portal.personal_record import Invoice, Lead, SupportNote
 from autarco_portal.privacy import consent, request, suspension
@@ -27,7 +26,8 @@ from autarco_portal.privacy.sharing import Disclosure
 from autarco_portal.privacy.suspension import Restriction
 from autarco_portal.privacy.transfer import Transfer
 from autarco_portal.store import audit, people
-from autarco_portal.store.engine import StoreError, reading, writing
+from autarco_portal.store.account_tables import AccountRow
+from autarco_portal.store.engine import Conflict, StoreError, reading, writing
 from autarco_portal.store.privacy_tables import (
     AutomatedDecisionRow,
     ConsentRow,
@@ -50,7 +50,7 @@ from autarco_portal.store.privacy_tables import (
     TransferRow,
 )
 from autarco_portal.store.registers import Register
-from autarco_portal.store.tables import AccountRow, PersonRow, SiteOwnerRow, SiteRow
+from autarco_portal.store.tables import PersonRow, SiteOwnerRow, SiteRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -312,7 +312,7 @@ class Privacy:
                     for site in sorted(set(disclosure.sites))
                 )
                 audit.append(session, *entries)
-        except IntegrityError as error:
+        except Conflict as error:
             raise StoreError("there is a disclosure of that name already") from error
 
     def disclosures_of(self, public_key: str) -> list[Disclosure]:
@@ -373,17 +373,6 @@ class Privacy:
                     .order_by(AccountRow.person_id)
                 )
             )
-
-    def keep_proof(self, case: Case, proof: Proof, *entries: AuditEntry) -> None:
-        """Ends an erasure: the case without serial numbers, and the proof."""
-        with writing(self._engine) as session:
-            self.cases.change_in(session, case.case_id, lambda _: case)
-            row = session.get(ErasureCaseRow, case.case_id)
-            if row is None:
-                raise StoreError("there is no such erasure")
-            row.proof = msgspec.json.encode(proof).decode()
-            if entries:
-                audit.append(session, *entries)
 
     def proof(self, case_id: str) -> Proof | None:
         """Returns what proves an erasure."""

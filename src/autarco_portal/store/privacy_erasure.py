@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 from sqlalchemy import Engine, delete, func, select, update
 
 from autarco_portal import guarantee
 from autarco_portal.guarantee_record import GuaranteeStatus
 from autarco_portal.people import holds
 from autarco_portal.privacy.erasure import GuaranteeHolding, Holdings, Impact, SiteHolding
-from autarco_portal.store import people
+from autarco_portal.store import audit, people
+from autarco_portal.store.declarative import Base
 from autarco_portal.store.engine import affected, reading, writing
 from autarco_portal.store.privacy_tables import (
     AutomatedDecisionRow,
@@ -26,13 +28,10 @@ from autarco_portal.store.privacy_tables import (
     RestrictionRow,
     SupportNoteRow,
 )
+from autarco_portal.store.record_tables import PhotoRow
 from autarco_portal.store.site_rows import as_record
 from autarco_portal.store.tables import (
-    AlarmRow,
-    AttributeRow,
-    Base,
     DecisionRow,
-    GrantRow,
     GuaranteeRow,
     InverterRow,
     PersonRow,
@@ -42,10 +41,14 @@ from autarco_portal.store.tables import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from sqlalchemy import Table
     from sqlalchemy.orm import Session
+
+    from autarco_portal.audit import AuditEntry
+    from autarco_portal.privacy.erasure import Case, Proof
 
 OPEN = (GuaranteeStatus.REQUESTED, GuaranteeStatus.QUOTED, GuaranteeStatus.ACTIVE,
         GuaranteeStatus.SUSPENDED)  # fmt: skip
@@ -69,10 +72,7 @@ class Erasure:
         self._engine = engine
 
     def holdings(self, person_id: str, now: datetime) -> Holdings:
-        """Returns all that is kept of somebody; raises StoreError for somebody unknown.
-
-        Photos are files: the caller counts them.
-        """
+        """Returns all that is kept of somebody; raises StoreError for somebody unknown."""
         with reading(self._engine) as session:
             person = people.existing(session, person_id)
             sites = _owned(session, person_id, now)
@@ -102,11 +102,17 @@ class Erasure:
                 records=records,
             )
 
-    def erase(self, impact: Impact, now: datetime) -> dict[str, int]:
+    def erase(
+        self,
+        impact: Impact,
+        now: datetime,
+        end: Callable[[dict[str, int]], tuple[Case, Proof, AuditEntry]] | None = None,
+    ) -> dict[str, int]:
         """Removes the person and what is his alone; returns how many rows went, by table.
 
-        One transaction. Sites with a guarantee stay as a number and a key, without place, planes,
-        inverters or anybody; what the impact says is kept stays.
+        One transaction, with the closed case, proof and entry that `end` makes of the counts.
+        Sites with a guarantee or photos that are kept stay as a number and a key, without place,
+        planes, inverters or anybody.
         """
         person_id = impact.person
         with writing(self._engine) as session:
@@ -117,6 +123,8 @@ class Erasure:
             numbers = [site.number for site in sites]
             removed = _rows_by_table(session, person_id, numbers)
             kept = {part.what for part in impact.kept}
+            for table in kept:
+                removed.pop(table, None)
             _lapse(session, numbers, now)
             removed["settlements"] = _drop_unpaid(session, numbers, keep="settlements" in kept)
             if "leads" not in kept:
@@ -133,7 +141,6 @@ class Erasure:
                     )
                     .values(person_id=None, site_number=None)
                 )
-                removed.pop("support_notes", None)
             keys = [person_id, *impact.sites_without_monitoring]
             removed["restrictions"] = affected(
                 session, delete(RestrictionRow).where(RestrictionRow.subject.in_(keys))
@@ -146,13 +153,16 @@ class Erasure:
                 update(RequestRow).where(RequestRow.person_id == person_id).values(contact=None)
             )
             for site in sites:
-                _remove_site(session, site, now)
+                _remove_site(session, site, now, keep_photos="photos" in kept)
             session.execute(
                 delete(PersonRow)
                 .where(PersonRow.person_id == person_id)
                 .execution_options(synchronize_session=False)
             )
-        return {table: count for table, count in sorted(removed.items()) if count}
+            removed = {table: count for table, count in sorted(removed.items()) if count}
+            if end is not None:
+                _keep_proof(session, *end(removed))
+        return removed
 
     def traces(self, person_id: str) -> list[str]:
         """Returns the tables that still lead to a person, apart from those that are proof."""
@@ -177,6 +187,14 @@ class Erasure:
         """Returns the identifiers of all people: after a restore, to find whom it brought back."""
         with reading(self._engine) as session:
             return list(session.scalars(select(PersonRow.person_id).order_by(PersonRow.person_id)))
+
+
+def _keep_proof(session: Session, case: Case, proof: Proof, entry: AuditEntry) -> None:
+    row = session.get_one(ErasureCaseRow, case.case_id)
+    row.ended_at = case.executed_at
+    row.body = msgspec.json.encode(case).decode()
+    row.proof = msgspec.json.encode(proof).decode()
+    audit.append(session, entry)
 
 
 def person_columns() -> dict[str, tuple[str, ...]]:
@@ -269,6 +287,10 @@ def _site_holding(session: Session, site: SiteRow, person_id: str, now: datetime
         loggers=tuple(sorted(loggers)),
         inverters=tuple(sorted(serials - elsewhere)),
         moved=tuple(sorted(serials & elsewhere)),
+        photos=session.scalar(
+            select(func.count()).select_from(PhotoRow).where(PhotoRow.site_number == site.number)
+        )
+        or 0,
         guarantees=tuple(_guarantee_holding(session, row) for row in guarantees),
     )
 
@@ -321,27 +343,25 @@ def _drop_unpaid(session: Session, sites: list[int], *, keep: bool) -> int:
     return len(keys)
 
 
-def _remove_site(session: Session, site: SiteRow, now: datetime) -> None:
+def _remove_site(session: Session, site: SiteRow, now: datetime, *, keep_photos: bool) -> None:
     number = site.number
-    is_kept = bool(_contracts(session, [number]))
+    photos = select(func.count()).select_from(PhotoRow).where(PhotoRow.site_number == number)
+    is_kept = bool(_contracts(session, [number])) or (keep_photos and bool(session.scalar(photos)))
+    session.expunge(site)
     if not is_kept:
-        session.expunge(site)
-        session.execute(
-            delete(SiteRow)
-            .where(SiteRow.number == number)
-            .execution_options(synchronize_session=False)
-        )
+        session.execute(delete(SiteRow).where(SiteRow.number == number))
         return
-    site.name, site.street, site.postcode, site.city = GONE, GONE, GONE, GONE
-    site.latitude = site.longitude = site.altitude = 0.0
-    site.commissioned_on = None
-    site.updated_at = now
-    site.planes.clear()
-    site.inverters.clear()
-    site.roles.clear()
-    site.owners.clear()
-    site.grants.clear()
-    site.address_attributes.clear()
-    session.flush()
-    for row in (AlarmRow, AttributeRow, GrantRow, SupportNoteRow):
-        session.execute(delete(row).where(row.site_number == number))
+    left = {"guarantees", "photos"} if keep_photos else {"guarantees"}
+    for table in Base.metadata.sorted_tables:
+        for column in table.columns:
+            of_site = any(key.column.table.name == "sites" for key in column.foreign_keys)
+            if of_site and table.name not in left:
+                session.execute(delete(table).where(column == number))
+    session.execute(
+        update(SiteRow)
+        .where(SiteRow.number == number)
+        .values(
+            name=GONE, street=GONE, postcode=GONE, city=GONE, latitude=0.0, longitude=0.0,
+            altitude=0.0, commissioned_on=None, updated_at=now,
+        )
+    )  # fmt: skip

@@ -13,6 +13,13 @@ from sqlalchemy import Engine, and_, delete, false, func, or_, select
 
 from autarco_portal.privacy.retention import Removed, Rule, cutoff
 from autarco_portal.store import audit
+from autarco_portal.store.account_tables import (
+    AppTokenRow,
+    AuditRow,
+    InvitationRow,
+    LoginSessionRow,
+    ThrottleRow,
+)
 from autarco_portal.store.audit import Audit
 from autarco_portal.store.engine import affected, reading, writing
 from autarco_portal.store.privacy_tables import (
@@ -32,16 +39,11 @@ from autarco_portal.store.privacy_tables import (
 )
 from autarco_portal.store.tables import (
     AlarmRow,
-    AppTokenRow,
     AttributeRow,
-    AuditRow,
     GrantRow,
     GuaranteeRow,
-    InvitationRow,
-    LoginSessionRow,
     SiteOwnerRow,
     SiteRow,
-    ThrottleRow,
 )
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ means nobody once the person is gone.
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date, datetime  # noqa: TC003 - SQLAlchemy looks at them
 
 from sqlalchemy import ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from autarco_portal.store.tables import Base
+from autarco_portal.store.declarative import Base
 
 
 class RequestRow(Base):

@@ -7,7 +7,7 @@ from datetime import datetime  # noqa: TC003 - SQLAlchemy looks at it
 from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
-from autarco_portal.store.tables import Base
+from autarco_portal.store.declarative import Base
 
 
 class PhotoRow(Base):

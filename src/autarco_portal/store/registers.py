@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 from sqlalchemy import Engine, select
-from sqlalchemy.exc import IntegrityError
 
 from autarco_portal.store import audit
-from autarco_portal.store.engine import StoreError, reading, writing
+from autarco_portal.store.engine import Conflict, StoreError, reading, writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from autarco_portal.audit import AuditEntry
-    from autarco_portal.store.tables import Base
+    from autarco_portal.store.declarative import Base
 
 Value = TypeVar("Value")
 
@@ -50,7 +49,7 @@ class Register(Generic[Value]):
                 session.add(self._row(**self._fields(value), **more))
                 if entries:
                     audit.append(session, *entries)
-        except IntegrityError as error:
+        except Conflict as error:
             raise StoreError("it is there already, or names what is not there") from error
         return value
 
@@ -68,7 +67,7 @@ class Register(Generic[Value]):
             return [self._decoder.decode(row.body) for row in rows]
 
     def change(self, key: Any, rule: Callable[[Value], Value], *entries: AuditEntry) -> Value:
-        """Keeps what a rule makes of a value; raises StoreError for none, and what the rule does."""
+        """Keeps what a rule makes of a value; raises StoreError for none, and as the rule does."""
         with writing(self._engine) as session:
             value = self.change_in(session, key, rule)
             if entries:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Engine, delete, or_, select, update
 
 from autarco_portal.store.account_rows import end_everything, existing
+from autarco_portal.store.account_tables import RecoveryCodeRow, TotpRow
 from autarco_portal.store.engine import StoreError, affected, reading, writing
-from autarco_portal.store.tables import RecoveryCodeRow, TotpRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

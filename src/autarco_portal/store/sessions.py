@@ -13,8 +13,8 @@ from sqlalchemy import Engine, delete, or_, select, update
 from autarco_portal.account import AppToken, LoginSession
 from autarco_portal.store import account_rows
 from autarco_portal.store.account_rows import existing, identity
+from autarco_portal.store.account_tables import AppTokenRow, LoginSessionRow
 from autarco_portal.store.engine import affected, reading, writing
-from autarco_portal.store.tables import AppTokenRow, LoginSessionRow
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from sqlalchemy import ColumnElement, and_, false, or_, true
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import selectinload
 
 from autarco_portal.people import Actor, Grant, OrganisationKind, PortalRole, SiteOwner, SiteRole
@@ -18,7 +17,7 @@ from autarco_portal.rights import SiteAccess
 from autarco_portal.site import Inverter, RoofPlane
 from autarco_portal.site_record import Address, SiteRecord, check_site
 from autarco_portal.store import attributes, people
-from autarco_portal.store.engine import StoreError
+from autarco_portal.store.engine import Conflict, StoreError
 from autarco_portal.store.tables import (
     GrantRow,
     InverterRow,
@@ -138,7 +137,7 @@ def unique() -> Iterator[None]:
     """Says in a sentence what the database refuses: a key or an inverter that is taken."""
     try:
         yield
-    except IntegrityError as error:
+    except Conflict as error:
         raise StoreError("the public key is taken, or an inverter hangs elsewhere") from error
 
 

@@ -36,13 +36,7 @@ from autarco_portal.store.site_rows import (
     unique,
     visible_to,
 )
-from autarco_portal.store.tables import (
-    GrantRow,
-    InverterRow,
-    SiteOwnerRow,
-    SiteRoleRow,
-    SiteRow,
-)
+from autarco_portal.store.tables import GrantRow, InverterRow, SiteOwnerRow, SiteRoleRow, SiteRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

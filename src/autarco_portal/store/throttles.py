@@ -9,11 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine, delete, select
-from sqlalchemy.exc import IntegrityError
 
 from autarco_portal import throttle
-from autarco_portal.store.engine import affected, writing
-from autarco_portal.store.tables import ThrottleRow
+from autarco_portal.store.account_tables import ThrottleRow
+from autarco_portal.store.engine import Conflict, affected, writing
 from autarco_portal.throttle import Throttle
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ class Throttles:
         """Counts a try; returns None, or how long to wait before it (then it is not counted)."""
         try:
             return self._attempt(key_hash, now, rules)
-        except IntegrityError:
+        except Conflict:
             # Another one made the row at the same moment; now it is there to be locked.
             return self._attempt(key_hash, now, rules)
 

@@ -6,7 +6,9 @@ from typing import Literal
 
 from alembic import context
 
-from autarco_portal.store.tables import Base, Instant
+from autarco_portal.store import account_tables as account_tables
+from autarco_portal.store import tables as tables
+from autarco_portal.store.declarative import Base, Instant
 
 connection = context.config.attributes["connection"]
 

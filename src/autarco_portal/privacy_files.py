@@ -1,0 +1,104 @@
+"""Which files of the portal tell something of a site, and how do they go?
+
+Photos are named by their hash and may belong to several sites; settlements lie in a directory per
+site; derived tables hold all sites of a month and are written anew, whole, while no analysis runs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from autarco_ingest import durable, file_lock, paths
+from autarco_portal import guarantee
+from autarco_portal.photos import PhotoFiles
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+    from pathlib import Path
+
+    from autarco_portal.photos import Photo
+    from autarco_portal.portal_paths import PortalDirectory
+
+
+def delete_photos(portal: PortalDirectory, photos: Iterable[Photo]) -> int:
+    """Deletes the files of photos that no site has any more; returns how many there were."""
+    files = PhotoFiles(portal.photos)
+    return sum(files.remove(photo) for photo in photos)
+
+
+def delete_settlements(portal: PortalDirectory, sites: Iterable[str], *, keep_paid: bool) -> int:
+    """Deletes settlements of sites; returns how many files went.
+
+    With `keep_paid` those stay that owe something, with their claim files.
+    """
+    gone = 0
+    for site in sites:
+        directory = portal.settlements / site
+        if not directory.is_dir():
+            continue
+        for document in sorted(directory.glob("*.json")):
+            if keep_paid and _is_paid(document):
+                continue
+            for file in (document, document.with_suffix(".zip")):
+                if file.exists():
+                    file.unlink()
+                    gone += 1
+        if not any(directory.iterdir()):
+            directory.rmdir()
+        durable.sync(portal.settlements)
+    return gone
+
+
+def erase_from_tables(portal: PortalDirectory, sites: Collection[str]) -> int:
+    """Writes the derived tables anew without the sites; returns how many files changed.
+
+    Waits for an analysis that runs. Raises OSError and pyarrow's errors.
+    """
+    if not portal.analytics.is_dir() or not sites:
+        return 0
+    wanted = pa.array(sorted(sites), pa.string())
+    changed = 0
+    with file_lock.held(portal.analysis_lock):
+        for file in sorted(portal.analytics.rglob("*.parquet")):
+            changed += _without(file, wanted)
+    return changed
+
+
+def sites_in_tables(portal: PortalDirectory) -> set[str]:
+    """Returns the sites that the derived tables name: after a restore, to find who came back."""
+    found: set[str] = set()
+    for file in portal.analytics.rglob("*.parquet") if portal.analytics.is_dir() else ():
+        if "site_id" in pq.read_schema(file).names:
+            column = pq.read_table(file, columns=["site_id"]).column("site_id")
+            found.update(str(site) for site in pc.unique(column).to_pylist() if site is not None)
+    return found
+
+
+def _without(file: Path, sites: pa.StringArray) -> bool:
+    if "site_id" not in pq.read_schema(file).names:
+        return False
+    rows = pq.read_table(file)
+    kept = rows.filter(pc.invert(pc.is_in(rows.column("site_id"), value_set=sites)))
+    if kept.num_rows == rows.num_rows:
+        return False
+    if not kept.num_rows:
+        file.unlink()
+        durable.sync(file.parent)
+        return True
+    draft = paths.draft(file)
+    pq.write_table(kept, draft, compression="zstd")
+    durable.replace(draft, file)
+    return True
+
+
+def _is_paid(document: Path) -> bool:
+    """Whether it owes something; one that cannot be read is kept: it may be evidence."""
+    try:
+        return guarantee.from_json(document.read_bytes()).compensation_eur > 0
+    except msgspec.DecodeError:
+        return True
