@@ -9,7 +9,8 @@ server that is `NoCatalogError`.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import re
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from autarco_ingest import catalog, schema
@@ -17,6 +18,7 @@ from autarco_ingest.catalog import CatalogError, NoCatalogError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+    from datetime import date
 
     import pyarrow as pa
     from pyarrow.fs import FileSystem
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CatalogError", "LakeReader", "NoCatalogError"]
 
+_PARTITION = re.compile(r"/readings/date=(\d{4}-\d\d-\d\d)/[^/]*$")
 _KNOWN = frozenset(column.name for column in schema.READINGS.columns)
 
 
@@ -41,17 +44,22 @@ class LakeReader:
         begins: datetime,
         ends: datetime,
         columns: Sequence[str],
+        *,
+        in_order: bool = True,
+        rows_max: int | None = None,
     ) -> pa.Table:
         """Returns the readings from `begins` on and before `ends`, by inverter and time.
 
         Only `columns` of `autarco_ingest.schema.READINGS`, in that order. `inverters` are serial
-        numbers, None asks for all. Both moments have a time zone; times come in UTC.
+        numbers, None asks for all. Both moments have a time zone; times come in UTC. A whole
+        fleet's day comes quicker when it need not be `in_order`; at most `rows_max` rows.
         """
         _check_columns(columns)
         where = [_between(begins, ends), *_of(inverters)]
         return self._ask(
-            f"SELECT {', '.join(columns)} FROM readings WHERE {' AND '.join(where)} "  # noqa: S608
-            "ORDER BY inverter_sn, ts, received_at"
+            f"SELECT {', '.join(columns)} FROM readings WHERE {' AND '.join(where)}"  # noqa: S608
+            + (" ORDER BY inverter_sn, ts, received_at" if in_order else "")
+            + (f" LIMIT {rows_max:d}" if rows_max is not None else "")
         )
 
     def of_sticks(
@@ -86,6 +94,76 @@ class LakeReader:
         return self._ask(
             f"SELECT {', '.join(columns)} FROM latest WHERE {where} ORDER BY inverter_sn"  # noqa: S608
         )
+
+    def daily_energy(self, inverters: Collection[str] | None, first: date, last: date) -> pa.Table:
+        """Returns the lake's `daily_energy` of the days from `first` to `last`, both included.
+
+        By inverter and day, with `coverage`, `gap_max_s` and `energy_integral_kwh` of
+        `daily_quality` beside it (docs/data.md).
+        """
+        where = " AND ".join(_of(inverters)) or "true"
+        days = f"DATE '{first.isoformat()}', DATE '{last.isoformat()}'"
+        return self._ask(
+            f"SELECT * FROM daily_energy_between({days}) "  # noqa: S608
+            f"LEFT JOIN daily_quality_between({days}) USING (inverter_sn, day) "
+            f"WHERE {where} ORDER BY inverter_sn, day"
+        )
+
+    def received(self, inverters: Collection[str] | None, first: date, last: date) -> pa.Table:
+        """Returns what came for each UTC date of the readings: `date`, `readings`, `received_at`.
+
+        The latter is the newest. Later data for a date show there.
+        """
+        where = [
+            f"date BETWEEN DATE '{first.isoformat()}' AND DATE '{last.isoformat()}'",
+            *_of(inverters),
+        ]
+        return self._ask(
+            "SELECT date, count(*) AS readings, max(received_at) AS received_at FROM readings "  # noqa: S608
+            f"WHERE {' AND '.join(where)} GROUP BY date ORDER BY date"
+        )
+
+    def around(
+        self, inverters: Collection[str], begins: datetime, ends: datetime, within: timedelta
+    ) -> pa.Table:
+        """Returns the readings next to a span: the last before it and the first after it.
+
+        One row per inverter heard within that time: `inverter_sn`, `before_at`, `before_wh`,
+        `after_at`, `after_wh`, the counter `energy_total_wh` at those times; null where there is
+        none. Rows that only repeat a measurement do not count.
+        """
+        spans = {
+            "before": (begins - within, begins, "max"),
+            "after": (ends, ends + within, "min"),
+        }
+        sides = [
+            f"SELECT inverter_sn, arg_{best}(ts, ts) AS {side}_at, "  # noqa: S608
+            f"arg_{best}(energy_total_wh, ts) AS {side}_wh FROM readings "
+            f"WHERE {_between(first, last)} AND {' AND '.join(_of(inverters))} "
+            "AND repeat IS DISTINCT FROM true AND energy_total_wh IS NOT NULL GROUP BY inverter_sn"
+            for side, (first, last, best) in spans.items()
+        ]
+        return self._ask(
+            f"SELECT * FROM ({sides[0]}) FULL JOIN ({sides[1]}) USING (inverter_sn) "  # noqa: S608
+            "ORDER BY inverter_sn"
+        )
+
+    def moment(self) -> tuple[int, int] | None:
+        """Returns what differs when the catalog was replaced since; None without a catalog."""
+        try:
+            status = self._data.catalog.stat()
+        except FileNotFoundError:
+            return None
+        return status.st_ino, status.st_mtime_ns
+
+    def dates(self) -> dict[date, frozenset[str]]:
+        """Returns which files of the table hold the readings of each UTC date."""
+        found: dict[date, set[str]] = {}
+        for name in catalog.files(self._data):
+            partition = _PARTITION.search(name)
+            if partition is not None:
+                found.setdefault(date.fromisoformat(partition[1]), set()).add(name)
+        return {day: frozenset(names) for day, names in sorted(found.items())}
 
     def _ask(self, sql: str) -> pa.Table:
         return catalog.query(self._data, sql, self._remote)

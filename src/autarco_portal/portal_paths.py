@@ -33,6 +33,16 @@ class PortalDirectory(msgspec.Struct, frozen=True):
         return self.root / "sites.json"
 
     @property
+    def guarantees(self) -> Path:
+        """The guarantees, as a JSON list, where no store keeps them."""
+        return self.root / "guarantees.json"
+
+    @property
+    def settlements(self) -> Path:
+        """Directory of what was settled: documents and claim files."""
+        return self.root / "settlements"
+
+    @property
     def weather(self) -> Path:
         """Directory of the weather table."""
         return self.root / "weather"
@@ -60,16 +70,6 @@ class PortalDirectory(msgspec.Struct, frozen=True):
         return self.table(table) / f"{day:%Y-%m}.parquet"
 
     @property
-    def settlements(self) -> Path:
-        """Directory of the settlements."""
-        return self.root / "settlements"
-
-    @property
-    def photos(self) -> Path:
-        """Directory of the photos."""
-        return self.root / "photos"
-
-    @property
     def erased(self) -> Path:
         """Who was erased, as keyed digests; to be backed up apart from the database."""
         return self.root / "erased.jsonl"
@@ -78,6 +78,11 @@ class PortalDirectory(msgspec.Struct, frozen=True):
     def erased_key(self) -> Path:
         """The key of those digests."""
         return self.root / "erased.key"
+
+    @property
+    def photos(self) -> Path:
+        """Directory of photos, named by their hash."""
+        return self.root / "photos"
 
     @property
     def releases(self) -> Path:
