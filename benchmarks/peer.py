@@ -187,7 +187,7 @@ class SqlPeer(Peer):
 
     def _connect_sql(self, address: str, log: Path) -> None:
         """Waits until the server takes a connection, and keeps it."""
-        import psycopg  # type: ignore[import-not-found]
+        import psycopg
 
         def answers() -> bool:
             try:

@@ -179,7 +179,7 @@ class _Single:
     """A connection that has one INSERT in flight."""
 
     def __init__(self, address: str, columns: dict[str, str]) -> None:
-        from psycopg import pq  # type: ignore[import-not-found]
+        from psycopg import pq
 
         self._ok = pq.ExecStatus.COMMAND_OK
         self.pg = pq.PGconn.connect(address.encode())

@@ -228,6 +228,10 @@ def _skeleton(time_zone: str) -> bytes:
                 connection.execute(f"CREATE VIEW {_FILES}.{_name(name)} AS {sql}")
             for view in _views(time_zone):
                 _create(connection, view)
+            for macro in views.bounded(time_zone):
+                connection.execute(
+                    f"CREATE MACRO {_name(macro.name)}(first_day, last_day) AS TABLE {macro.sql}"
+                )
             connection.commit()
         return file.read_bytes()
 

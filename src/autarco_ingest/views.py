@@ -42,7 +42,7 @@ def derived(time_zone: str) -> list[View]:
         View(
             name=name,
             comment=comment.format(time_zone=time_zone),
-            sql=sql.replace("{time_zone}", quoted),
+            sql=sql.replace("{time_zone}", quoted).replace("{readings}", "readings"),
             columns=columns,
         )
         for name, comment, sql, columns in (
@@ -74,6 +74,32 @@ def derived(time_zone: str) -> list[View]:
                 FLEET_DAY_COLUMNS,
             ),
         )
+    ]
+
+
+class Macro(msgspec.Struct, frozen=True, kw_only=True):
+    """A view that looks at some days only: a table function of the first and the last of them."""
+
+    name: str
+    sql: str
+
+
+def bounded(time_zone: str) -> list[Macro]:
+    """Returns what asks of a few days without reading the years around them.
+
+    A view cannot do so: from a sample's date to its day is a way that no filter goes back. Samples
+    of a day lie on the dates from one before to two after, and the energy of a day takes the days
+    around it.
+    """
+    quoted = "'" + time_zone.replace("'", "''") + "'"
+    some = "(SELECT * FROM readings WHERE date BETWEEN first_day - 2 AND last_day + 3)"
+    return [
+        Macro(
+            name=f"{name}_between",
+            sql=f"SELECT * FROM ({sql.replace('{time_zone}', quoted).replace('{readings}', some)}) "  # noqa: S608
+            "WHERE day BETWEEN first_day AND last_day",
+        )
+        for name, sql in (("daily_energy", _DAILY_ENERGY), ("daily_quality", _DAILY_QUALITY))
     ]
 
 
@@ -116,7 +142,7 @@ WITH midnights AS MATERIALIZED ({_MIDNIGHTS}
     SELECT
         inverter_sn, ts, ac_power, energy_today_wh AS today, energy_total_wh AS total,
         {_DAY_OF_SAMPLE} AS day
-    FROM readings LEFT JOIN midnights USING (date)
+    FROM {{readings}} AS readings LEFT JOIN midnights USING (date)
     WHERE energy_today_wh IS NOT NULL OR energy_total_wh IS NOT NULL
 ), counted AS (
     SELECT
@@ -181,7 +207,7 @@ WITH midnights AS MATERIALIZED ({_MIDNIGHTS}
     SELECT
         inverter_sn, ts, energy_today_wh AS today, energy_total_wh AS total,
         {_DAY_OF_SAMPLE} AS day
-    FROM readings JOIN (
+    FROM {{readings}} AS readings JOIN (
         SELECT DISTINCT inverter_sn, (day + unnest([-1, 0, 1, 2]))::DATE AS date
         FROM compared WHERE NOT is_simple
     ) USING (inverter_sn, date) LEFT JOIN midnights USING (date)
@@ -305,7 +331,7 @@ WITH midnights AS MATERIALIZED ({_MIDNIGHTS}
         {_DAY_OF_SAMPLE} AS day,
         CASE WHEN ac_power IS NOT NULL AND repeat IS DISTINCT FROM true
             THEN {{'us': epoch_us(ts), 'watt': ac_power::DOUBLE}} END AS measured
-    FROM readings LEFT JOIN midnights USING (date)
+    FROM {{readings}} AS readings LEFT JOIN midnights USING (date)
     WHERE energy_today_wh IS NOT NULL OR energy_total_wh IS NOT NULL
 ), stepped AS (
     SELECT

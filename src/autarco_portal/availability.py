@@ -128,22 +128,23 @@ def availability(
 def judge_gaps(day: InverterDay, rules: AvailabilityRules | None = None) -> list[Gap]:
     """Returns the gaps between readings and what the counter says of them.
 
-    A gap at the edge of the grid has a counter on one side only and stays unknown: give a grid that
-    reaches to the readings on both sides.
+    A gap at the edge of the grid is judged by `energy_before_wh` and `energy_after_wh`; without
+    them it stays unknown, unless the grid reaches to the readings on both sides.
     """
     rules = rules or AvailabilityRules()
     known = np.flatnonzero(np.isfinite(day.energy_total_wh))
     found = []
     for first, end in runs(~day.present):
         before, after = known[known < first], known[known >= end]
-        rise = np.nan
-        if before.size and after.size:
-            last, next_one = before[-1], after[0]
-            rise = float(day.energy_total_wh[next_one] - day.energy_total_wh[last])
-            if rise > 0:
-                # A counter stands for the end of its step, so the rise covers readings too.
-                read = day.ac_power[last + 1 : next_one + 1]
-                rise = max(0.0, rise - float(np.nansum(read)) * day.step_hours)
+        last = int(before[-1]) if before.size else -1
+        next_one = int(after[0]) if after.size else day.steps
+        low = float(day.energy_total_wh[last]) if before.size else day.energy_before_wh
+        high = float(day.energy_total_wh[next_one]) if after.size else day.energy_after_wh
+        rise = high - low
+        if rise > 0:
+            # A counter stands for the end of its step, so the rise covers readings too.
+            read = day.ac_power[last + 1 : next_one + 1]
+            rise = max(0.0, rise - float(np.nansum(read)) * day.step_hours)
         found.append(_judged(day, first, end, rise, rules))
     return found
 

@@ -1,8 +1,9 @@
 """How does a settlement reach an insurer: as one zip that proves itself and names nobody?
 
 `write` puts a settlement, the evidence behind it and a sheet of the calculation into a zip with a
-manifest of SHA-256; the same input gives the same bytes. `verify` says what is wrong with such a
-file, and does the calculation again. Who opens it needs no program of ours: CSV, JSON, Markdown.
+manifest of SHA-256 (`evidence` and `sealed` are its halves); the same input gives the same bytes.
+`verify` says what is wrong with such a file, and does the calculation again. Who opens it needs no
+program of ours: CSV, JSON, Markdown.
 
 No contact data: every file has its fixed list of fields, and none of them is a name, an address, a
 place on the map or a text that people wrote. Roof planes are numbered, because their names are such
@@ -21,18 +22,20 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
-import pyarrow as pa
-import pyarrow.compute as pc
+import polars as pl
 
 from autarco_portal import guarantee
 from autarco_portal.claim_sheet import Table, calculation, credit_rows, gap_rows, markdown
 from autarco_portal.guarantee_evidence import GuaranteeError, check_code
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from decimal import Decimal
 
+    import pyarrow as pa
+
     from autarco_portal.guarantee import Decision, Settlement
+    from autarco_portal.incidents import Incident
     from autarco_portal.site import Site
 
 FORMAT = "autarco-claim-1"
@@ -72,18 +75,8 @@ class WeatherFile(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
 
 
-class Incident(msgspec.Struct, frozen=True, kw_only=True):
-    """An alarm and when people knew and acted."""
-
-    incident_id: str
-    cause: str
-    opened_at: datetime
-    detected_at: datetime
-    installer_notified_at: datetime | None = None
-    owner_notified_at: datetime | None = None
-    acknowledged_at: datetime | None = None
-    closed_at: datetime | None = None
-    lost_kwh: Decimal | None = None
+class _OfSite(msgspec.Struct, frozen=True):
+    site_id: str
 
 
 class _Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,29 +102,61 @@ def write(
     incidents: Sequence[Incident] = (),
     decisions: Sequence[Decision] = (),
 ) -> bytes:
-    """Returns the claim file of a settlement.
+    """Returns the claim file of a settlement; arguments are those of `evidence` and `sealed`."""
+    files = evidence(
+        site=site, counters=counters, months=months, weather=weather, incidents=incidents
+    )
+    return sealed(settlement, files, decisions=decisions)
 
-    `counters` has the raw samples behind it, at least the columns `inverter_sn`, `ts` and
-    `energy_total_wh` of the lake's `readings`; other columns and other inverters' rows stay out.
-    Raises ClaimFileError for a site or a decision of another settlement, and GuaranteeError for a
-    code that is more than one.
+
+def evidence(
+    *,
+    site: Site,
+    counters: pa.Table,
+    months: Sequence[Month] = (),
+    weather: Sequence[WeatherFile] = (),
+    incidents: Sequence[Incident] = (),
+) -> dict[str, bytes]:
+    """Returns the files of a claim file that a settlement rests on, by name.
+
+    A settlement may name their hashes among its inputs; `verify` then compares. `counters` has the
+    raw samples, at least the columns `inverter_sn`, `ts` and `energy_total_wh` of the lake's
+    `readings`; other columns and other inverters' rows stay out. Raises GuaranteeError for a code
+    that is more than one.
     """
-    if site.site_id != settlement.contract.site_id:
+    return {
+        "system.json": _pretty(_system(site)),
+        "counters.csv": _counters(counters, site),
+        "monthly.csv": _csv(_monthly(months)),
+        "weather.csv": _csv(_weather(weather)),
+        "incidents.csv": _csv(_incidents(incidents)),
+    }
+
+
+def sealed(
+    settlement: Settlement, files: Mapping[str, bytes], *, decisions: Sequence[Decision] = ()
+) -> bytes:
+    """Returns the claim file of a settlement with its `evidence`.
+
+    Raises ClaimFileError for evidence or a decision of another settlement.
+    """
+    site_id = msgspec.json.decode(files["system.json"], type=_OfSite).site_id
+    if site_id != settlement.contract.site_id:
         raise ClaimFileError(
-            f"the settlement is of site {settlement.contract.site_id}, not of {site.site_id}"
+            f"the settlement is of site {settlement.contract.site_id}, not of {site_id}"
         )
     sha256 = guarantee.digest(settlement)
     if any(decision.settlement_sha256 != sha256 for decision in decisions):
         raise ClaimFileError("a decision is about another settlement")
-    files = {
+    inside = {
+        **files,
         _SETTLEMENT: guarantee.to_json(settlement),
-        "system.json": _pretty(_system(site)),
-        "counters.csv": _csv(_counters(counters, site)),
-        "monthly.csv": _csv(_monthly(months)),
-        "weather.csv": _csv(_weather(weather)),
-        "incidents.csv": _csv(_incidents(incidents)),
         "decisions.csv": _csv(_decisions(decisions)),
-    } | _derived(settlement)
+        **_derived(settlement),
+    }
+    others = _other_inputs(settlement, inside)
+    if others:
+        raise ClaimFileError(f"{others[0]} is not what the settlement was made of")
     manifest = _Manifest(
         format=FORMAT,
         settlement_sha256=sha256,
@@ -139,17 +164,18 @@ def write(
         code_version=settlement.code_version,
         files={
             name: _Entry(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
-            for name, content in sorted(files.items())
+            for name, content in sorted(inside.items())
         },
     )
-    return _zip({_MANIFEST: _pretty(manifest)} | dict(sorted(files.items())))
+    return _zip({_MANIFEST: _pretty(manifest)} | dict(sorted(inside.items())))
 
 
 def verify(data: bytes) -> tuple[str, ...]:
     """Returns what is wrong with a claim file, one sentence each; nothing if it is whole.
 
     Whole means: exactly the files of the manifest, each with its size and hash, a settlement that
-    follows from its own inputs by these rules, and a calculation that is that settlement's. The
+    follows from its own inputs by these rules, inputs that are those files where it names them, and
+    a calculation that is that settlement's. The
     manifest is not signed: who must know that it is the one that was sent compares its hash.
     """
     try:
@@ -197,9 +223,21 @@ def _doubts(files: dict[str, bytes], manifest: _Manifest) -> list[str]:
     if again != settlement:
         return ["the settlement does not follow from its inputs"]
     return [
+        f"{name} is not what the settlement was made of"
+        for name in _other_inputs(settlement, files)
+    ] + [
         f"{name} is not the settlement's"
         for name, content in _derived(settlement).items()
         if files.get(name) != content
+    ]
+
+
+def _other_inputs(settlement: Settlement, files: Mapping[str, bytes]) -> list[str]:
+    """Files that the settlement names among its inputs, and that are others."""
+    return [
+        name
+        for name, sha256 in settlement.input_sha256.items()
+        if name in files and hashlib.sha256(files[name]).hexdigest() != sha256
     ]
 
 
@@ -251,16 +289,21 @@ def _system(site: Site) -> dict[str, object]:
     }
 
 
-def _counters(readings: pa.Table, site: Site) -> Table:
-    rows: list[Sequence[object]] = []
-    for serial in sorted({inverter.serial_number for inverter in site.inverters}):
-        mine = readings.select(["inverter_sn", "ts", "energy_total_wh"]).filter(
-            (pc.field("inverter_sn") == serial) & pc.field("energy_total_wh").is_valid()
-        )
-        ordered = mine.sort_by([("ts", "ascending"), ("energy_total_wh", "ascending")])
-        times, values = (ordered.column(name).to_pylist() for name in ("ts", "energy_total_wh"))
-        rows += [(serial, _utc(at), value) for at, value in zip(times, values, strict=True)]
-    return ("serial_number", "ts", "energy_total_wh"), rows
+def _counters(readings: pa.Table, site: Site) -> bytes:
+    """By polars: a year of 5-minute samples has a hundred thousand rows."""
+    rows: pl.DataFrame = pl.from_arrow(  # type: ignore[assignment]
+        readings.select(["inverter_sn", "ts", "energy_total_wh"])
+    )
+    serials = sorted({inverter.serial_number for inverter in site.inverters})
+    mine = rows.filter(
+        pl.col("inverter_sn").is_in(serials), pl.col("energy_total_wh").is_not_null()
+    ).sort("inverter_sn", "ts", "energy_total_wh")
+    text: str = mine.select(
+        pl.col("inverter_sn").alias("serial_number"),
+        pl.col("ts").dt.convert_time_zone("UTC").dt.to_string("%Y-%m-%dT%H:%M:%S%.fZ"),
+        "energy_total_wh",
+    ).write_csv()
+    return text.encode()
 
 
 def _monthly(months: Sequence[Month]) -> Table:
@@ -307,7 +350,7 @@ def _incidents(incidents: Sequence[Incident]) -> Table:
             _utc(found.owner_notified_at),
             _utc(found.acknowledged_at),
             _utc(found.closed_at),
-            found.lost_kwh,
+            f"{found.lost_kwh:.3f}",
         )
         for found in sorted(incidents, key=lambda i: (i.opened_at, i.incident_id))
     ]

@@ -10,7 +10,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from autarco_portal import cli_analyse, cli_weather
+from autarco_portal import cli_analyse, cli_serve, cli_settle, cli_weather
 from autarco_portal.cli_command import DONE, INTERRUPTED, WRONG_USE, Parser, UsageError
 
 if TYPE_CHECKING:
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 GROUPS = (
+    cli_serve.register,
     cli_weather.register,
     cli_analyse.register,
+    cli_settle.register,
 )
 """In the order in which `--help` lists them."""
 

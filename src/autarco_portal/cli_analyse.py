@@ -2,11 +2,186 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from autarco_portal.cli_command import DONE, UsageError, data_directory, day
 
 if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import Console
+
+    from autarco_portal.analysis import DayReport, Plan
     from autarco_portal.cli_command import Add
+    from autarco_portal.derived_store import DerivedStore
+    from autarco_portal.incidents import Incident
+    from autarco_portal.portal_paths import PortalDirectory
+    from autarco_portal.site import Site
+
+SHOWN_MAX = 40
+"""Days, and incidents, that a person reads; the tables have all."""
 
 
 def register(add: Add) -> None:
-    """Adds the commands."""
+    """Adds the command."""
+    analyse = add(
+        "analyse",
+        _analyse,
+        "Make the derived tables of some local days: energy, expectation, comparison, incidents.",
+    )
+    analyse.add_argument(
+        "--from", dest="first", type=day, metavar="DAY", help="default: after the last one done"
+    )
+    analyse.add_argument("--to", dest="last", type=day, metavar="DAY", help="default: yesterday")
+    analyse.add_argument(
+        "--site", action="append", metavar="KEY", help="only this site; may be given several times"
+    )
+    analyse.add_argument(
+        "--again", action="store_true", help="do the days even if nothing came since"
+    )
+
+
+def sites_of(portal: PortalDirectory) -> Sequence[Site]:
+    """Returns the sites to analyse. Raises SiteError."""
+    from autarco_portal import sites_file
+
+    return sites_file.load(portal.sites)
+
+
+def _analyse(parsed: argparse.Namespace) -> int:
+    from autarco_ingest.progress import Meter
+    from autarco_portal import analysis
+    from autarco_portal.derived_store import DerivedError, DerivedStore
+    from autarco_portal.energy import EnergyError
+    from autarco_portal.lake_reader import CatalogError, LakeReader
+    from autarco_portal.portal_paths import PortalDirectory
+    from autarco_portal.site import SiteError
+    from autarco_portal.weather import WeatherError
+    from autarco_portal.weather_store import WeatherStore
+
+    data = data_directory(parsed)
+    portal = PortalDirectory.of(data)
+    store = DerivedStore(portal)
+    lake = LakeReader(data)
+    meter: Meter | None = None
+
+    def begun(days: int) -> None:
+        nonlocal meter
+        meter = Meter("days", days)
+        meter.__enter__()
+
+    def done(report: DayReport) -> None:
+        if meter is not None:
+            meter.advance(1, f"{report.day}, {report.still_open} incidents open")
+
+    try:
+        sites = sites_of(portal)
+        with store.locked():
+            plan = _plan(parsed, sites, store)
+            reports = analysis.analyse(
+                sites,
+                lake,
+                WeatherStore(portal),
+                store,
+                plan,
+                clock=lambda day: datetime.now(UTC),
+                begun=begun,
+                done=done,
+            )
+    except (SiteError, CatalogError, DerivedError, WeatherError, EnergyError) as error:
+        raise UsageError(str(error)) from error
+    finally:
+        if meter is not None:
+            meter.__exit__(None, None, None)
+    show(reports, plan)
+    return DONE
+
+
+def _plan(parsed: argparse.Namespace, sites: Sequence[Site], store: DerivedStore) -> Plan:
+    from autarco_portal import analysis, derived
+
+    zone = ZoneInfo(sites[0].time_zone) if sites else UTC
+    last = parsed.last or datetime.now(zone).date() - timedelta(days=1)
+    first = parsed.first
+    if first is None:
+        known = store.everything(derived.ANALYSED_DAYS)["date"].max()
+        if not isinstance(known, date):
+            raise UsageError("no day was analysed yet; say --from")
+        first = min(known + timedelta(days=1), last)
+    if first > last:
+        raise UsageError(f"--from {first} is after --to {last}")
+    return analysis.Plan(
+        first=first,
+        last=last,
+        site_ids=frozenset(parsed.site) if parsed.site else None,
+        again=parsed.again,
+    )
+
+
+def show(reports: Sequence[DayReport], plan: Plan) -> None:
+    """Prints what the days brought."""
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False)
+    if not reports:
+        console.print(f"{plan.first} to {plan.last}: done before, and nothing came since")
+        return
+    _show_days(console, reports)
+    found = [one for report in reports for one in report.found]
+    closed = {one.incident_id for report in reports for one in report.closed}
+    print(
+        f"{len(reports)} days, {len(found)} incidents found, {len(closed)} ended, "
+        f"{reports[-1].still_open} open"
+    )
+    _show_incidents(console, found)
+
+
+def _show_days(console: Console, reports: Sequence[DayReport]) -> None:
+    from rich.table import Table
+
+    table = Table("day", box=None, pad_edge=False)
+    for name in ("sites", "with energy", "kWh", "of clear sky", "index", "found", "ended", "open"):
+        table.add_column(name, justify="right")
+    for one in reports[-SHOWN_MAX:]:
+        clear = one.energy_kwh / one.clearsky_kwh if one.clearsky_kwh > 0 else None
+        table.add_row(
+            one.day.isoformat(),
+            str(one.sites),
+            str(one.with_energy),
+            f"{one.energy_kwh:,.0f}",
+            "" if clear is None else f"{clear:.0%}",
+            "" if one.performance_index is None else f"{one.performance_index:.3f}",
+            str(len(one.found)),
+            str(len(one.closed)),
+            str(one.still_open),
+        )
+    if len(reports) > SHOWN_MAX:
+        console.print(f"the last {SHOWN_MAX} of {len(reports)} days:")
+    console.print(table)
+
+
+def _show_incidents(console: Console, incidents: Iterable[Incident]) -> None:
+    from rich.table import Table
+
+    from autarco_portal.derived_rows import found_on
+
+    found = sorted(incidents, key=lambda one: -one.lost_kwh)
+    if not found:
+        return
+    table = Table("site", "inverter", "cause", "since", "found on", box=None, pad_edge=False)
+    table.add_column("kWh that day", justify="right")
+    for one in found[:SHOWN_MAX]:
+        table.add_row(
+            one.site_id,
+            one.inverter_sn or "",
+            str(one.cause),
+            f"{one.opened_at:%Y-%m-%d %H:%M}",
+            str(found_on(one)),
+            f"{one.lost_kwh:.1f}",
+        )
+    console.print(table)
+    if len(found) > SHOWN_MAX:
+        console.print(f"and {len(found) - SHOWN_MAX} more, see the table alarms")

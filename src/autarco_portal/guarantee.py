@@ -192,6 +192,38 @@ def settle_year(
     return _settle(contract, [evidence], buffer_kwh, code_version, input_sha256)
 
 
+def settle_years(
+    contract: Contract,
+    evidence: Sequence[YearEvidence],
+    *,
+    code_version: str,
+    input_sha256: Mapping[str, str],
+    buffer_kwh: Decimal = Decimal(0),
+) -> Settlement:
+    """Returns the settlement of one period by itself: a year, or the years of one block.
+
+    Which years make a block is said by `period`; `buffer_kwh` as for `settle_year`. Raises
+    GuaranteeError for other years.
+    """
+    years = [part.year for part in evidence]
+    if not years or years != list(period(contract, years[0])):
+        raise GuaranteeError(f"years {years} are no period of contract {contract.contract_id}")
+    if contract.settlement != "carry_over" and buffer_kwh:
+        raise GuaranteeError("only a contract that carries over has a buffer")
+    return _settle(contract, evidence, buffer_kwh, code_version, input_sha256)
+
+
+def period(contract: Contract, year: int) -> range:
+    """Returns the contract years that are settled together with a year.
+
+    Of a block contract those of its block, whose last one may be shorter; else the year alone.
+    """
+    if contract.settlement != "block":
+        return range(year, year + 1)
+    first = (year - 1) // contract.block_years * contract.block_years + 1
+    return range(first, min(first + contract.block_years, contract.term_years + 1))
+
+
 def settle_term(
     contract: Contract,
     evidence: Sequence[YearEvidence],

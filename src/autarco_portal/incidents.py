@@ -139,9 +139,12 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def incident_id(self) -> str:
-        """Names it for good: there is one of a cause and inverter at a time."""
+        """Names it for good: there is one of a cause and inverter at a time.
+
+        A short code, as settlements and claim files want one.
+        """
         subject = self.inverter_sn or "site"
-        return f"{self.site_id}/{subject}/{self.cause}/{self.detected_at:%Y%m%dT%H%M%SZ}"
+        return f"{self.site_id}:{subject}:{self.cause}:{self.detected_at:%Y%m%dT%H%M%SZ}"
 
 
 class Duty(msgspec.Struct, frozen=True, kw_only=True):

@@ -62,6 +62,10 @@ class InverterDay(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """As in readings, UNKNOWN_STATUS where the inverter does not say."""
     energy_total_wh: Floats
     """The counter at the last reading of the step."""
+    energy_before_wh: float = float("nan")
+    """The counter when the grid begins, if readings before and after it tell."""
+    energy_after_wh: float = float("nan")
+    """The counter when the grid ends, likewise."""
     counter_step_wh: float = 1000.0
     """In what steps the counter counts."""
     sun_elevation: Floats

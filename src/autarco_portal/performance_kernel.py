@@ -174,6 +174,40 @@ def energy_kwh(
     return energy
 
 
+def reference_yields(shared: Shared, fleet: Roofs, period: Indices) -> tuple[Singles, Singles]:
+    """Returns Yr of each site (rows) in each period (columns), in hours at 1 kW/m2, twice.
+
+    First plain; then as a panel feels it whose temperature takes gamma of its power per K above
+    25 degC, which is what a performance ratio at 25 degC is divided by. Irradiance is that of the
+    planes weighted by their size; losses and the inverter have no part in it. `period` as for
+    `energy_kwh`.
+    """
+    counts = np.diff(np.append(fleet.first_plane, len(fleet.planes)))
+    pdc0 = np.array([plane.pdc0 for plane in fleet.planes], dtype=np.float32)
+    part = (pdc0 / np.repeat(np.add.reduceat(pdc0, fleet.first_plane), counts))[:, None]
+    in_period = period[shared.lit]
+    starts = np.flatnonzero(np.diff(in_period, prepend=-1))
+    periods = int(period[-1]) + 1 if len(period) else 0
+    plain, corrected = np.zeros((2, len(fleet.planes), periods), dtype=np.float32)
+    hours = np.float32(shared.sky.step_s / 3_600 / 1_000)
+    for first in range(0, len(fleet.planes), BLOCK_PLANES):
+        rows = slice(first, first + BLOCK_PLANES)
+        poa = np.maximum(fleet.normal[rows] @ shared.sun, 0) * shared.around_sun
+        for row, plane in enumerate(fleet.planes[rows]):
+            if plane.horizon or plane.shading:
+                poa[row] *= performance_expected.sun_access(shared.sky, plane, shared.slot)
+        poa += fleet.view[rows] @ shared.diffuse
+        felt = poa * (1 + fleet.gamma_pdc[rows] * (poa * shared.heating + shared.temp_over_25))
+        if len(starts):
+            columns = in_period[starts]
+            plain[rows, columns] = np.add.reduceat(poa, starts, axis=1) * hours * part[rows]
+            corrected[rows, columns] = np.add.reduceat(felt, starts, axis=1) * hours * part[rows]
+    return (
+        np.add.reduceat(plain, fleet.first_plane, axis=0),
+        np.add.reduceat(corrected, fleet.first_plane, axis=0),
+    )
+
+
 def daily(
     sky: Sky,
     sites: Sequence[Site],

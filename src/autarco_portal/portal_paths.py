@@ -1,4 +1,4 @@
-"""What is every file of the portal called that analysis reads or writes?
+"""What is every file of the portal called that is not the database?
 
 All lie below `portal` in the data directory. Nothing here reads or writes.
 """
@@ -33,6 +33,16 @@ class PortalDirectory(msgspec.Struct, frozen=True):
         return self.root / "sites.json"
 
     @property
+    def guarantees(self) -> Path:
+        """The guarantees, as a JSON list, where no store keeps them."""
+        return self.root / "guarantees.json"
+
+    @property
+    def settlements(self) -> Path:
+        """Directory of what was settled: documents and claim files."""
+        return self.root / "settlements"
+
+    @property
     def weather(self) -> Path:
         """Directory of the weather table."""
         return self.root / "weather"
@@ -60,16 +70,6 @@ class PortalDirectory(msgspec.Struct, frozen=True):
         return self.table(table) / f"{day:%Y-%m}.parquet"
 
     @property
-    def settlements(self) -> Path:
-        """Directory of the settlements."""
-        return self.root / "settlements"
-
-    @property
-    def photos(self) -> Path:
-        """Directory of the photos."""
-        return self.root / "photos"
-
-    @property
     def erased(self) -> Path:
         """Who was erased, as keyed digests; to be backed up apart from the database."""
         return self.root / "erased.jsonl"
@@ -78,6 +78,20 @@ class PortalDirectory(msgspec.Struct, frozen=True):
     def erased_key(self) -> Path:
         """The key of those digests."""
         return self.root / "erased.key"
+
+    @property
+    def photos(self) -> Path:
+        """Directory of photos, named by their hash."""
+        return self.root / "photos"
+
+    @property
+    def releases(self) -> Path:
+        """The list of releases of research data."""
+        return self.root / "research" / "releases.jsonl"
+
+    def imported(self, person_id: str) -> Path:
+        """Returns the directory of derived tables that somebody brought along."""
+        return self.root / "imported" / person_id
 
     @property
     def analysis_lock(self) -> Path:

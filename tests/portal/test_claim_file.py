@@ -18,7 +18,7 @@ import pytest
 
 import rows
 from autarco_portal import claim_file, guarantee
-from autarco_portal.claim_file import ClaimFileError, Incident, Month, WeatherFile
+from autarco_portal.claim_file import ClaimFileError, Month, WeatherFile
 from autarco_portal.guarantee_contract import Contract
 from autarco_portal.guarantee_evidence import (
     Credit,
@@ -27,6 +27,7 @@ from autarco_portal.guarantee_evidence import (
     Uncovered,
     YearEvidence,
 )
+from autarco_portal.incidents import Cause, Incident, Severity
 from autarco_portal.site import Inverter, RoofPlane, Site
 
 ZONE = ZoneInfo("Europe/Amsterdam")
@@ -96,9 +97,9 @@ WEATHER = [
 ]
 INCIDENTS = [
     Incident(
-        incident_id="i-7", cause="curtailment", opened_at=DIED,
-        detected_at=DIED + timedelta(days=1), installer_notified_at=DIED + timedelta(days=1),
-        lost_kwh=Decimal(62),
+        site_id="42", inverter_sn="A", cause=Cause.OVER_VOLTAGE, severity=Severity.WARNING,
+        opened_at=DIED, detected_at=DIED + timedelta(days=1),
+        installer_notified_at=DIED + timedelta(days=1), lost_kwh=62.0, method="peers", days=(),
     )
 ]  # fmt: skip
 DECISION = guarantee.decide(
@@ -218,7 +219,9 @@ class TestWrite:
         assert missing["share_of_expected"] == "0.052915"
         assert (credit["counted_kwh"], credit["reason"]) == ("62.00", "counted")
         assert (may["performance_index"], june["performance_index"]) == ("", "0.9500")
-        assert table(data, "incidents.csv")[0]["closed_at"] == ""
+        (incident,) = table(data, "incidents.csv")
+        assert incident["incident_id"] == "42:A:over_voltage:20230904T140000Z"
+        assert (incident["closed_at"], incident["lost_kwh"]) == ("", "62.000")
         assert table(data, "weather.csv")[0]["source"] == "knmi-260"
 
     def test_a_decision_is_there_without_its_words(self) -> None:
@@ -279,7 +282,7 @@ class TestPrivacy:
 
     def test_a_code_that_is_a_text_is_refused(self) -> None:
         for changes in (
-            {"incidents": [msgspec.structs.replace(INCIDENTS[0], cause="mail w@example.org")]},
+            {"incidents": [msgspec.structs.replace(INCIDENTS[0], inverter_sn="w@example.org")]},
             {"weather": [msgspec.structs.replace(WEATHER[0], source="the neighbour's")]},
             {
                 "site": msgspec.structs.replace(

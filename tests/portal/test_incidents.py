@@ -68,7 +68,7 @@ def test_an_alarm_opens_an_incident_and_says_when_it_was_seen() -> None:
     assert incident.detected_at == ends(0) + HOUR
     assert incident.lost_kwh == 2
     assert incident.method == "test, 1"
-    assert incident.incident_id == "s/i/outage/20260601T230000Z"
+    assert incident.incident_id == "s:i:outage:20260601T230000Z"
 
 
 def test_a_rule_that_knows_when_the_fault_began_is_believed() -> None:

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
-import smtp_server
 
+import smtp_server
 from autarco_portal import mail, mail_smtp
 from autarco_portal.mail import MailError
 from autarco_portal.mail_smtp import MailSettings, Result

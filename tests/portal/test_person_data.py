@@ -7,15 +7,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import msgspec
-import person_rows
 import pytest
-from person_rows import ANNA, BOB, NOW, START
 from sqlalchemy import select, update
 
+import person_rows
 from autarco_portal.store.engine import StoreError, make_engine, reading, writing
 from autarco_portal.store.person_data import ANOTHER, PersonData
 from autarco_portal.store.person_rules import NOT_PERSONAL, REACHES, REFERENCED
 from autarco_portal.store.tables import Base, GrantRow, InverterRow, SiteOwnerRow
+from person_rows import ANNA, BOB, NOW, START
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -190,7 +190,8 @@ def test_the_house_before_it_was_sold_is_the_sellers(engine: Engine) -> None:
     assert not [alarm for alarm in buyer.records["alarms"] if alarm["site_number"] == 2]
     assert [site["public_key"] for site in buyer.records["sites"]] == ["annasite", "bobssite"]
     assert seller.households.sites == {}
-    assert [(one.site_id, one.until) for one in seller.households.present] == [("bobssite", sold)]
+    # Whose it is now has its own key.
+    assert [(one.site_id, one.until) for one in seller.households.present] == [(ANOTHER, sold)]
     assert seller.records["site_owners"]
     assert not seller.records["sites"]
 
@@ -223,6 +224,24 @@ def test_an_empty_instance_hands_out_the_same_records(engine: Engine, empty: Eng
     for table, records in found.records.items():
         assert again.records[table] == records, table
     assert again == found
+
+
+def test_a_house_bought_and_one_sold_stay_what_they_were(engine: Engine, empty: Engine) -> None:
+    sold = START + timedelta(days=500)
+    with writing(engine) as session:
+        for who, number in ((ANNA, 2), (BOB, 1)):
+            row = SiteOwnerRow(site_number=number, person_id=who, from_at=sold)
+            ending = update(SiteOwnerRow).values(until=sold)
+            session.execute(ending.where(SiteOwnerRow.site_number == number))
+            session.add(row)
+    found = PersonData(engine).collect(ANNA, NOW)
+    assert {one.site_id for one in found.households.present} == {"bobssite", ANOTHER}
+
+    PersonData(empty).restore(found, NOW)
+
+    again = PersonData(empty).collect(ANNA, NOW)
+    assert again.records == found.records
+    assert again.households.present == found.households.present
 
 
 def test_nothing_that_opens_anything_comes_in(engine: Engine, empty: Engine) -> None:

@@ -6,9 +6,9 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import privacy_samples as samples
 import pytest
 
+import privacy_samples as samples
 from autarco_portal.audit import AuditEntry
 from autarco_portal.guarantee_record import GuaranteeStatus
 from autarco_portal.people import SELF

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pyarrow as pa
-    from conftest import Place
+
+    from s3_place import Place
 
 NO_SESSIONS = schema.empty(schema.SESSIONS)
 NO_QUARANTINE = schema.empty(schema.QUARANTINE)

@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from s3_server import KEYS
 
 import rows
 from autarco_ingest import catalog, lake, lake_table, maintenance, schema, settings
 from autarco_ingest.lake import Lake
 from autarco_ingest.lake_table import LakeTable
 from autarco_ingest.paths import DataDirectory
+from s3_server import KEYS
 from server_process import Wire, eventually, running
 from test_server import data_frame
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Place
     from deltalake.transaction import AddAction
 
     from autarco_ingest.settings import Settings
+    from s3_place import Place
 
 NOW = rows.NOON + timedelta(days=2)
 FORGOTTEN, OTHER = 4_012_345_678, 4_012_349_999

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 from load import sending
-from s3_server import KEYS
 
 from autarco_ingest import paths
 from autarco_ingest.lake import open_delta
+from s3_server import KEYS
 from server_process import ServerProcess, Wire, eventually, running
 from test_server import data_frame
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Place
+    from s3_place import Place
     from s3_server import Proxy
 
 KILLS = int(os.environ.get("S3_KILLS", "6"))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, func, select
 
 from autarco_portal import incidents
 from autarco_portal.alarm_record import AlarmRecord
-from autarco_portal.incidents import Incident
+from autarco_portal.incidents import Cause, Incident, Severity
 from autarco_portal.store import sites
 from autarco_portal.store.engine import StoreError, reading, writing
 from autarco_portal.store.site_rows import visible_to
@@ -110,6 +110,24 @@ class Alarms:
                 .order_by(AlarmRow.opened_at, AlarmRow.incident_id)
             )
             return [_record(row) for row in rows]
+
+    def open_causes(self) -> list[tuple[str, Cause, Severity]]:
+        """Returns site, cause and severity of all that go on, without what they are made of."""
+        with reading(self._engine) as session:
+            rows = session.execute(
+                select(SiteRow.public_key, AlarmRow.cause, AlarmRow.severity)
+                .join(SiteRow)
+                .where(AlarmRow.closed_at.is_(None))
+            )
+            return [(key, Cause(cause), Severity(severity)) for key, cause, severity in rows]
+
+    def count_visible(self, actor: Actor, *, only_open: bool = True) -> int:
+        """Returns how many `visible` has in all."""
+        wanted = select(func.count()).select_from(AlarmRow).join(SiteRow).where(visible_to(actor))
+        if only_open:
+            wanted = wanted.where(AlarmRow.closed_at.is_(None))
+        with reading(self._engine) as session:
+            return session.scalar(wanted) or 0
 
     def acknowledge(
         self, incident_id: str, *, by: str, now: datetime, note: str | None = None

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 Rows: TypeAlias = "dict[str, list[dict[str, Any]]]"
 
 ANOTHER = "another"
+HOUSEHOLDS = "households"
+"""Not a table: which inverters hung in his houses when, sold ones too."""
 _WORD = re.compile(r"[a-z0-9]{8,}")
 _TABLES = Base.metadata.tables
 
@@ -60,6 +62,7 @@ class PersonData:
                 for table, reach in REACHES.items()
                 if reach.is_portable or not is_portable
             }
+            records[HOUSEHOLDS] = []
             for row in session.scalars(
                 select(ImportedRow)
                 .where(ImportedRow.person_id == person_id)
@@ -68,6 +71,11 @@ class PersonData:
                 if row.table in records:
                     records[row.table].append(msgspec.json.decode(row.record))
             records["organisations"] = _organisations(session, records)
+            for table in REACHES.keys() & records.keys():
+                records[table].sort(key=_order)
+            brought = msgspec.convert(records[HOUSEHOLDS], type=list[Present])
+            home = msgspec.structs.replace(home, present=_together(home, brought))
+            records[HOUSEHOLDS] = msgspec.to_builtins(home.present)
             return PersonRecords(person_id=person_id, households=home, records=records)
 
     def restore(self, records: PersonRecords, now: datetime) -> None:
@@ -122,6 +130,25 @@ def _households(session: Session, person_id: str, at: datetime) -> Households:
             for inverter in site.inverters
         ]
     return Households(sites=owned, present=tuple(present))
+
+
+def _together(home: Households, brought: Sequence[Present]) -> tuple[Present, ...]:
+    """What follows from the tables here, and what was brought along because it does not.
+
+    Houses that were sold are not here, nor whoever owned one before.
+    """
+    begins = {(one.site_id, one.serial_number): one.from_at for one in brought}
+    here = [
+        msgspec.structs.replace(
+            one,
+            site_id=one.site_id if one.site_id in home.sites else ANOTHER,
+            from_at=begins.get((one.site_id, one.serial_number), one.from_at),
+        )
+        for one in home.present
+    ]
+    known = {(one.site_id, one.serial_number) for one in here}
+    here += [one for one in brought if (one.site_id, one.serial_number) not in known]
+    return tuple(sorted(here, key=lambda one: (one.from_at, one.serial_number)))
 
 
 def _found(session: Session, person: PersonRow, home: Households) -> Rows:
@@ -215,6 +242,13 @@ def _opened(text: str) -> object:
     return value if msgspec.json.encode(value).decode() == text else text
 
 
+def _order(record: Record) -> tuple[str, bytes]:
+    """By time, then by content: what counts rows here counts them otherwise elsewhere."""
+    names = ("from_at", "at", "installed_at", "created_at", "opened_at")
+    first = next((record[name] for name in names if record.get(name)), "")
+    return str(first), msgspec.json.encode(record, order="sorted")
+
+
 def _organisations(session: Session, records: Mapping[str, Sequence[Record]]) -> list[Record]:
     named = {
         record[column.name]
@@ -255,6 +289,11 @@ def _restore(session: Session, records: PersonRecords, now: datetime) -> None:
             for name, value in record.items():
                 if isinstance(value, (str, int)):
                     there[table.name, name].add(value)
+    kept[HOUSEHOLDS] = [
+        record
+        for record in records.records.get(HOUSEHOLDS, ())
+        if not _follows(record, records.records.get("inverters", ()))
+    ]
     for name, left in kept.items():
         session.add_all(
             ImportedRow(
@@ -265,6 +304,16 @@ def _restore(session: Session, records: PersonRecords, now: datetime) -> None:
             )
             for position, record in enumerate(left)
         )
+
+
+def _follows(record: Record, inverters: Sequence[Record]) -> bool:
+    """Whether that an inverter hung there follows from the inverters that come along."""
+    begins = [
+        datetime.fromisoformat(one["installed_at"])
+        for one in inverters
+        if one["serial_number"] == record["serial_number"]
+    ]
+    return datetime.fromisoformat(record["from_at"]) in begins and record["site_id"] != ANOTHER
 
 
 _ORDINARY: dict[str, dict[str, object]] = {"accounts": {"generation": 0}}

@@ -191,6 +191,43 @@ class Sites:
             wanted = select(func.count()).select_from(SiteRow)
             return session.scalar(wanted.where(visible_to(actor), matching(text))) or 0
 
+    def visible_keys(self, actor: Actor, *, text: str = "") -> list[str]:
+        """Returns the public keys of all sites that `visible` has, by number."""
+        with reading(self._engine) as session:
+            wanted = select(SiteRow.public_key).where(visible_to(actor), matching(text))
+            return list(session.scalars(wanted.order_by(SiteRow.number)))
+
+    def hanging(self) -> list[tuple[str, str, bool]]:
+        """Returns each inverter of the fleet: its site's key, its number, whether it hangs still.
+
+        By site, and never more of it: this is asked for ten thousand sites at once.
+        """
+        with reading(self._engine) as session:
+            rows = session.execute(
+                select(
+                    SiteRow.public_key,
+                    InverterRow.serial_number,
+                    InverterRow.uninstalled_at.is_(None),
+                )
+                .join(InverterRow, InverterRow.site_number == SiteRow.number)
+                .order_by(SiteRow.number, InverterRow.inverter_id)
+            )
+            return [(key, serial, bool(hangs)) for key, serial, hangs in rows]
+
+    def several(self, public_keys: Sequence[str]) -> list[SiteRecord]:
+        """Returns everything of some sites, by number; the unknown ones are left out.
+
+        For as many as one page shows: each is a parameter of the query.
+        """
+        with reading(self._engine) as session:
+            rows = session.scalars(
+                select(SiteRow)
+                .where(SiteRow.public_key.in_(public_keys))
+                .order_by(SiteRow.number)
+                .options(*WHOLE)
+            )
+            return [as_record(row) for row in rows]
+
     def find(self, text: str, *, limit: int = 50) -> list[SiteRecord]:
         """Returns sites by name, key, address or serial number, whoever may view them."""
         with reading(self._engine) as session:

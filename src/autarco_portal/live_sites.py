@@ -1,0 +1,344 @@
+"""What does one site look like now, computed once for all who ask?
+
+Between store and fleet: a site's record is read at most every few seconds, its view computed once
+per snapshot. A program that polls five addresses of a site asks for one view. What is read from
+here is `SiteRecord` and `SiteView`; whether somebody may see them is not asked here.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import OrderedDict
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Generic, TypeVar
+from zoneinfo import ZoneInfo
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from autarco_portal import inverter_record, quarters, site_view, weather_sun
+from autarco_portal.counter import instant
+from autarco_portal.energy import midnights
+from autarco_portal.inverter_day import DAYLIGHT_ELEVATION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Sequence
+
+    from autarco_portal.inverter_record import InverterRecord
+    from autarco_portal.live_fleet import Fleet, Snapshot
+    from autarco_portal.site import Inverter
+    from autarco_portal.site_record import SiteRecord
+    from autarco_portal.site_view import Silence, SiteView, Sums
+
+RECORD_S = 10.0
+"""How long a site's record is believed: as soon shows a grant that ended, or a new inverter."""
+SITES_MAX = 50_000
+"""Of which something is remembered; some kilobytes each."""
+HISTORIES_MAX = 2_000
+REPLACED_WITHIN = timedelta(days=31)
+"""An inverter that comes so soon after another one went takes its place."""
+LISTED_AFTER = timedelta(days=31)
+"""How long one that was taken down stays in the list: programs stumble where it vanishes."""
+_FAR = 1 << 62
+_DAY_US = 86_400_000_000
+
+Key = TypeVar("Key", bound="Hashable")
+Value = TypeVar("Value")
+
+
+class Remembered(Generic[Key, Value]):
+    """The last values by key, the oldest forgotten first; any thread may ask."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._values: OrderedDict[Key, Value] = OrderedDict()
+        self._turn = threading.Lock()
+
+    def get(self, key: Key) -> Value | None:
+        """Returns what was put last, or None."""
+        with self._turn:
+            return self._values.get(key)
+
+    def put(self, key: Key, value: Value) -> None:
+        """Keeps a value and forgets the oldest beyond the limit."""
+        with self._turn:
+            self._values[key] = value
+            self._values.move_to_end(key)
+            while len(self._values) > self._most:
+                self._values.popitem(last=False)
+
+
+class Series(msgspec.Struct, frozen=True, kw_only=True):
+    """Readings of some days by quarter of an hour, for each inverter and meter of a site."""
+
+    power: dict[str, dict[datetime, int | None]]
+    silent: tuple[Silence, ...]
+
+
+class Views:
+    """Sites as they are now."""
+
+    def __init__(self, fleet: Fleet, load: Callable[[str], SiteRecord | None]) -> None:
+        """`load` reads a site's record from the store."""
+        self.fleet = fleet
+        self._load = load
+        self._records: Remembered[str, tuple[datetime, SiteRecord | None]] = Remembered(SITES_MAX)
+        self._views: Remembered[str, tuple[tuple[int, datetime, datetime], SiteView]] = Remembered(
+            SITES_MAX
+        )
+        self._marks: Remembered[str, SiteView] = Remembered(SITES_MAX)
+        self._histories: Remembered[tuple[str, str, int], inverter_record.Days] = Remembered(
+            HISTORIES_MAX
+        )
+
+    def record(self, public_key: str, now: datetime) -> SiteRecord | None:
+        """Returns a site by its key, some seconds old at most; None if there is none."""
+        found = self._records.get(public_key)
+        if found is not None and timedelta() <= now - found[0] < timedelta(seconds=RECORD_S):
+            return found[1]
+        record = self._load(public_key)
+        if record is not None:
+            # What does not exist is not remembered: there is no end of wrong keys.
+            self._records.put(public_key, (now, record))
+        return record
+
+    def forget(self, public_key: str) -> None:
+        """Reads a site anew when it is asked for next: somebody changed it here."""
+        self._records.put(public_key, (datetime.min.replace(tzinfo=UTC), None))
+
+    def view(self, site: SiteRecord, now: datetime) -> SiteView:
+        """Returns a site now; raises NotReady before the lake was read."""
+        snapshot = self.fleet.snapshot
+        minute = now.replace(second=0, microsecond=0)
+        key = (snapshot.version, minute, site.updated_at)
+        found = self._views.get(site.public_key)
+        if found is not None and found[0] == key:
+            return found[1]
+        records = self.inverters(site, snapshot, now)
+        view = site_view.site_view(records, now=now, time_zone=site.time_zone)
+        view = never_falling(view, self._marks.get(site.public_key))
+        self._marks.put(site.public_key, view)
+        self._views.put(site.public_key, (key, view))
+        return view
+
+    def listed(self, site: SiteRecord, view: SiteView) -> SiteView:
+        """Returns a view without inverters that were taken down long ago; sums keep them."""
+        gone = {
+            one.serial_number
+            for one in site.inverters
+            if one.uninstalled_at is not None and view.now - one.uninstalled_at > LISTED_AFTER
+        }
+        kept = tuple(one for one in view.inverters if one.serial_number not in gone)
+        return msgspec.structs.replace(view, inverters=kept)
+
+    def inverters(
+        self, site: SiteRecord, snapshot: Snapshot, now: datetime
+    ) -> list[InverterRecord]:
+        """Returns what is known of each inverter for the time that it hangs or hung there."""
+        result = []
+        for one in site.inverters:
+            record = snapshot.record(
+                one.serial_number,
+                pac0=one.pac0,
+                is_replacement=_is_replacement(one, site.inverters),
+            )
+            first_us, begin_us = record.first_us(), instant(one.installed_at)
+            came_used = first_us is not None and first_us < begin_us - _DAY_US
+            if came_used or one.uninstalled_at is not None:
+                end_us = instant(one.uninstalled_at) if one.uninstalled_at is not None else _FAR
+                record = msgspec.structs.replace(record, days=self._history(one, site, now))
+                # A stick may be mounted some hours before somebody writes it down.
+                record = inverter_record.between(record, begin_us - _DAY_US, end_us)
+                record = msgspec.structs.replace(record, is_gone=one.uninstalled_at is not None)
+            result.append(record)
+        return result
+
+    def series(
+        self, site: SiteRecord, now: datetime, *, first: date, last: date, minutes: int = 15
+    ) -> Series:
+        """Returns power by quarter of an hour on some local days, asking the lake for older ones.
+
+        Raises NotReady, CatalogError.
+        """
+        found = self.quarters(site, now, first=first, last=last)
+        power = site_view.power_by_quarter(
+            [(one.quarter_us, one.values["ac_power"]) for one in found.values()],
+            first=first,
+            last=last,
+            time_zone=site.time_zone,
+            minutes=minutes,
+        )
+        edges = midnights(first, last, site.time_zone)
+        silent = site_view.silences(
+            [one.quarter_us[one.quarter_us < edges[-1]] for one in found.values()],
+            begin_us=int(edges[0]),
+            now_us=min(instant(now), int(edges[-1])),
+            time_zone=site.time_zone,
+            is_day=lambda at: (
+                weather_sun.elevation(site.latitude, site.longitude, at) > DAYLIGHT_ELEVATION
+            ),
+        )
+        return Series(power=dict(zip(found, power, strict=True)), silent=silent)
+
+    def quarters(
+        self, site: SiteRecord, now: datetime, *, first: date, last: date
+    ) -> dict[str, inverter_record.Quarters]:
+        """Returns the quarters of each inverter on some local days, in the snapshot or the lake."""
+        snapshot = self.fleet.snapshot
+        edges = midnights(first, last, site.time_zone)
+        in_memory = snapshot.quarters_from
+        if in_memory is not None and int(edges[0]) >= instant(in_memory):
+            return {one.serial_number: one.quarters for one in self.inverters(site, snapshot, now)}
+        serials = [one.serial_number for one in site.inverters]
+        begins, ends = (_moment(int(edges[n])) for n in (0, -1))
+        rows = self.fleet.lake.readings(serials, begins, ends, quarters.READ)
+        frame = quarters.quarters(pl.DataFrame(pl.from_arrow(rows)))
+        result = {}
+        for one in site.inverters:
+            mine = frame.filter(pl.col("inverter_sn") == one.serial_number)
+            end = one.uninstalled_at
+            if end is not None:
+                mine = mine.filter(pl.col("quarter") < end)
+            mine = mine.filter(pl.col("quarter") >= one.installed_at - timedelta(days=1))
+            result[one.serial_number] = inverter_record.quarters_of(mine)
+        return result
+
+    def energy(
+        self, site: SiteRecord, now: datetime, days: Sequence[date]
+    ) -> dict[str, dict[date, int | None]]:
+        """Returns whole kWh of each inverter between the midnights that begin `days`.
+
+        The last of `days` ends the last part. Parts that nobody measured are None; parts that have
+        not begun are left out.
+        """
+        zone = ZoneInfo(site.time_zone)
+        today = now.astimezone(zone).date()
+        parts = [day for day in days[:-1] if day <= today]
+        if not parts:
+            return {one.serial_number: {} for one in site.inverters}
+        view = self.view(site, now)
+        if parts[0] >= today.replace(day=1) and len(parts) == (parts[-1] - parts[0]).days + 1:
+            return {
+                one.serial_number: {day: one.days.get(day) for day in parts}
+                for one in view.inverters
+            }
+        edges = [int(midnights(day, day, site.time_zone)[0]) for day in days]
+        until = [min(edge, instant(now)) for edge in edges[: len(parts) + 1]]
+        result = {}
+        for one, record in zip(
+            site.inverters, self.inverters(site, self.fleet.snapshot, now), strict=True
+        ):
+            whole = self._whole(one, site, record, now)
+            counter = whole.counter()
+            register = np.floor(
+                (whole.first_wh(counter) + whole.made(counter, np.array(until))) / 1_000
+            )
+            at = np.concatenate((whole.days.sample_at_us, whole.quarters.counter_at_us))
+            known = np.histogram(at, bins=until)[0] > 0
+            result[one.serial_number] = {
+                day: int(kwh) if known[n] else None
+                for n, (day, kwh) in enumerate(zip(parts, np.diff(register), strict=True))
+            }
+        return result
+
+    def first_day(self, site: SiteRecord) -> date:
+        """Returns since when a site may have readings."""
+        begins = [one.installed_at.date() for one in site.inverters]
+        return min([site.commissioned_on or site.created_at.date(), *begins])
+
+    def flows(
+        self, site: SiteRecord, now: datetime, name: str, days: Sequence[date]
+    ) -> dict[date, float | None]:
+        """Returns Wh of one of `quarters.FLOWS` of a site, by day or longer part."""
+        place = quarters.FLOWS.index(name)
+        today = now.astimezone(ZoneInfo(site.time_zone)).date()
+        records = [
+            self._whole(one, site, record, now)
+            for one, record in zip(
+                site.inverters, self.inverters(site, self.fleet.snapshot, now), strict=True
+            )
+        ]
+        result: dict[date, float | None] = {}
+        for begin, end in itertools.pairwise(days):
+            if begin > today:
+                break
+            sums = []
+            for record in records:
+                ordinal = record.days.ordinal
+                here = (ordinal >= begin.toordinal()) & (ordinal < end.toordinal())
+                wh = record.days.flows_wh[place][here]
+                if np.isfinite(wh).any():
+                    sums.append(float(np.nansum(wh)))
+            # One house has one grid connection; batteries add up.
+            is_grid = name in {"consumption_wh", "import_wh", "export_wh"}
+            result[begin] = (max(sums) if is_grid else sum(sums)) if sums else None
+        return result
+
+    def _whole(
+        self, one: Inverter, site: SiteRecord, record: InverterRecord, now: datetime
+    ) -> InverterRecord:
+        if record.anchor is None:
+            return record
+        return msgspec.structs.replace(record, anchor=None, days=self._history(one, site, now))
+
+    def _history(self, one: Inverter, site: SiteRecord, now: datetime) -> inverter_record.Days:
+        """All summaries of an inverter: those kept of past dates, and the last days'."""
+        snapshot = self.fleet.snapshot
+        key = (one.serial_number, site.time_zone, snapshot.version)
+        found = self._histories.get(key)
+        if found is not None:
+            return found
+        today = now.astimezone(UTC).date()
+        past = self.fleet.past.days(
+            date(2000, 1, 1), today + timedelta(days=1), [one.serial_number]
+        )
+        begin, end = snapshot.quarter_span.get(one.serial_number, (0, 0))
+        recent = quarters.day_summaries(snapshot.quarters[begin:end], {}, otherwise=site.time_zone)
+        days = inverter_record.days_of(quarters.merged([past, recent]))
+        self._histories.put(key, days)
+        return days
+
+
+def never_falling(view: SiteView, before: SiteView | None) -> SiteView:
+    """Returns a view whose totals are no lower than those that were shown before.
+
+    A late correction may lower what a counter is believed to have made; to a program that keeps
+    statistics a falling total is a new meter, and the next rise is counted twice.
+    """
+    if before is None:
+        return view
+    shown = {one.serial_number: one.energy_total for one in before.inverters}
+
+    def kept(now: Sums, then: Sums) -> Sums:
+        return msgspec.structs.replace(now, to_date=max(now.to_date, then.to_date))
+
+    return msgspec.structs.replace(
+        view,
+        inverters=tuple(
+            msgspec.structs.replace(
+                one, energy_total=max(one.energy_total, shown.get(one.serial_number, 0))
+            )
+            for one in view.inverters
+        ),
+        pv=kept(view.pv, before.pv),
+        consumption=kept(view.consumption, before.consumption),
+        grid_import=kept(view.grid_import, before.grid_import),
+        grid_export=kept(view.grid_export, before.grid_export),
+        battery_charged=kept(view.battery_charged, before.battery_charged),
+        battery_discharged=kept(view.battery_discharged, before.battery_discharged),
+    )
+
+
+def _is_replacement(one: Inverter, all_: Sequence[Inverter]) -> bool:
+    return any(
+        other.uninstalled_at is not None
+        and other.serial_number != one.serial_number
+        and abs(one.installed_at - other.uninstalled_at) <= REPLACED_WITHIN
+        for other in all_
+    )
+
+
+def _moment(at_us: int) -> datetime:
+    return datetime.fromtimestamp(at_us / 1_000_000, UTC)

@@ -1,0 +1,110 @@
+"""The pages of alarms: which are there, what happened, and who takes one on?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from litestar import Response, get, post
+from litestar.exceptions import NotFoundException, PermissionDeniedException
+from litestar.params import FromPath, Parameter
+
+from autarco_portal.pages import models
+from autarco_portal.pages.alarm_rows import alarm_page, alarm_row
+from autarco_portal.pages.site import viewable
+from autarco_portal.pages.visitor import Form, Visitor, see_other, show
+from autarco_portal.portal import Portal
+from autarco_portal.rights import Action, may
+
+if TYPE_CHECKING:
+    from autarco_portal.alarm_record import AlarmRecord
+    from autarco_portal.people import Actor
+    from autarco_portal.site_record import SiteRecord
+
+ROWS = 50
+NOTE_MAX = 500
+"""Characters of what somebody writes when taking an alarm on."""
+
+Which = Annotated[Literal["open", "all"], Parameter(query="state")]
+Number = Annotated[int, Parameter(query="page", ge=1, le=10_000)]
+
+
+@get("/alarms", sync_to_thread=True)
+def alarms(
+    portal: Portal, visitor: Visitor, state: Which = "open", page: Number = 1
+) -> Response[str]:
+    """Lists the alarms of all sites that somebody may view."""
+    actor = visitor.actor
+    only_open = state == "open"
+    found = portal.store.alarms.count_visible(actor, only_open=only_open)
+    pages = max(1, -(-found // ROWS))
+    page = min(page, pages)
+    records = portal.store.alarms.visible(
+        actor, only_open=only_open, offset=(page - 1) * ROWS, limit=ROWS
+    )
+    keys = sorted({one.incident.site_id for one in records})
+    names = {one.public_key: one.name for one in portal.store.sites.several(keys)}
+    return show(
+        visitor,
+        models.Alarms(
+            state=state,
+            rows=tuple(
+                alarm_row(one, names.get(one.incident.site_id, one.incident.site_id))
+                for one in records
+            ),
+            found=found,
+            page=page,
+            pages=pages,
+        ),
+        tab="alarms",
+        json_path="/api/v1/alarms",
+    )
+
+
+@get("/alarms/{incident:str}", sync_to_thread=True)
+def alarm(portal: Portal, visitor: Visitor, incident: FromPath[str]) -> Response[str]:
+    """Shows an alarm to whoever may view its site."""
+    actor = visitor.actor
+    record, site = _viewable(portal, actor, incident)
+    return show(
+        visitor,
+        alarm_page(
+            record,
+            site_name=site.name,
+            time_zone=site.time_zone,
+            acknowledged_by=_name(portal, record.acknowledged_by),
+            may_acknowledge=may(actor, Action.ACKNOWLEDGE_ALARM, site.access),
+            words=visitor.words,
+        ),
+        tab="alarms",
+        json_path=f"/api/v1/alarms/{incident}",
+    )
+
+
+@post("/alarms/{incident:str}/acknowledge", sync_to_thread=True)
+def acknowledge(
+    portal: Portal, visitor: Visitor, incident: FromPath[str], data: Form
+) -> Response[None]:
+    """Keeps that somebody looks at it."""
+    form = visitor.checked(data)
+    actor = visitor.actor
+    _, site = _viewable(portal, actor, incident)
+    if not may(actor, Action.ACKNOWLEDGE_ALARM, site.access):
+        raise PermissionDeniedException
+    note = form.get("comment", "").strip()[:NOTE_MAX]
+    portal.store.alarms.acknowledge(
+        incident, by=actor.person_id, now=visitor.now, note=note or None
+    )
+    return see_other(f"/alarms/{incident}")
+
+
+def _viewable(portal: Portal, actor: Actor, incident_id: str) -> tuple[AlarmRecord, SiteRecord]:
+    record = portal.store.alarms.get(incident_id)
+    if record is None:
+        raise NotFoundException
+    return record, viewable(portal, actor, record.incident.site_id)
+
+
+def _name(portal: Portal, person_id: str | None) -> str:
+    """Whoever sees an alarm sees who works on it: a colleague, an installer, or the owner."""
+    person = portal.store.people.get(person_id) if person_id is not None else None
+    return person.name if person is not None else ""

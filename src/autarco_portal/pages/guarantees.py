@@ -1,0 +1,169 @@
+"""The pages of guarantees: what was promised, what was made, and what was settled?"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from litestar import Response, get
+from litestar.exceptions import NotFoundException
+from litestar.params import FromPath
+
+from autarco_portal.guarantee_contract import Contract, anniversary, guaranteed_kwh
+from autarco_portal.live_fleet import NotReady
+from autarco_portal.pages import models
+from autarco_portal.pages.charts import Chart, Series
+from autarco_portal.pages.site import viewable
+from autarco_portal.pages.visitor import Visitor, show
+from autarco_portal.pages.words import N_, Words
+from autarco_portal.portal import Portal
+from autarco_portal.rights import Action, may
+from autarco_portal.web_problems import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import date
+
+    from autarco_portal.guarantee_record import GuaranteeRecord, SettlementRecord
+    from autarco_portal.people import Actor
+    from autarco_portal.site_record import SiteRecord
+
+
+@get("/guarantees", sync_to_thread=True)
+def guarantees(portal: Portal, visitor: Visitor) -> Response[str]:
+    """Lists the guarantees that somebody may view."""
+    actor = visitor.actor
+    visible = set(portal.store.sites.visible_keys(actor))
+    mine = [one for one in portal.store.guarantees.all() if one.contract.site_id in visible]
+    rows = []
+    for record in mine:
+        site = portal.store.sites.record(record.contract.site_id)
+        if site is not None and may(actor, Action.VIEW_GUARANTEE, site.access):
+            settled = portal.store.guarantees.settlements(record.contract.contract_id)
+            rows.append(_row(record, settled, site.name, visitor))
+    return show(
+        visitor,
+        models.Guarantees(rows=tuple(rows)),
+        tab="guarantees",
+        json_path="/api/v1/guarantees",
+    )
+
+
+@get("/guarantees/{contract:str}", sync_to_thread=True)
+def guarantee(portal: Portal, visitor: Visitor, contract: FromPath[str]) -> Response[str]:
+    """Shows a guarantee with its settlements to whoever may view it."""
+    actor = visitor.actor
+    record = portal.store.guarantees.get(contract)
+    if record is None:
+        raise NotFoundException
+    site = _insured(portal, actor, record.contract.site_id)
+    settled = tuple(portal.store.guarantees.settlements(contract))
+    today = visitor.now.astimezone(ZoneInfo(record.contract.time_zone)).date()
+    return show(
+        visitor,
+        models.GuaranteePage(
+            contract=record.contract,
+            status=record.status,
+            site_name=site.name,
+            so_far=_so_far(portal, site, record.contract, today, visitor),
+            settlements=settled[::-1],
+            chart=_chart(record.contract, settled, today, visitor.words),
+        ),
+        tab="guarantees",
+        json_path=f"/api/v1/guarantees/{contract}",
+    )
+
+
+def _insured(portal: Portal, actor: Actor, key: str) -> SiteRecord:
+    site = viewable(portal, actor, key)
+    if not may(actor, Action.VIEW_GUARANTEE, site.access):
+        raise NotFoundException
+    return site
+
+
+def _row(
+    record: GuaranteeRecord, settled: Sequence[SettlementRecord], site_name: str, visitor: Visitor
+) -> models.GuaranteeRow:
+    contract = record.contract
+    today = visitor.now.astimezone(ZoneInfo(contract.time_zone)).date()
+    return models.GuaranteeRow(
+        contract_id=contract.contract_id,
+        site_name=site_name,
+        status=record.status,
+        starts_on=contract.starts_on,
+        ends_before=anniversary(contract, contract.term_years + 1),
+        guaranteed_kwh=guaranteed_kwh(contract, _year(contract, today)),
+        years_settled=sum(len(one.settlement.years) for one in settled),
+        paid_eur=sum((_amount(one) for one in settled), Decimal(0)),
+        needs_review=any(
+            one.settlement.status == "review" and not one.decisions for one in settled
+        ),
+    )
+
+
+def _amount(record: SettlementRecord) -> Decimal:
+    """A person's word stands over the rules'."""
+    decisions = record.decisions
+    return decisions[-1].compensation_eur if decisions else record.settlement.compensation_eur
+
+
+def _year(contract: Contract, today: date) -> int:
+    """Which contract year a day is in; the first before it began, the last after it ended."""
+    year = max(1, today.year - contract.starts_on.year)
+    if anniversary(contract, year + 1) <= today:
+        year += 1
+    return min(year, contract.term_years)
+
+
+def _so_far(
+    portal: Portal, site: SiteRecord, contract: Contract, today: date, visitor: Visitor
+) -> models.YearSoFar | None:
+    """None before the first year began, after the last one, and before the lake was read."""
+    year = _year(contract, today)
+    starts_on, ends_before = anniversary(contract, year), anniversary(contract, year + 1)
+    if not starts_on <= today < ends_before:
+        return None
+    try:
+        parts = portal.energy(site, visitor.now, [starts_on, ends_before])
+    except Unavailable as error:
+        if not isinstance(error.__cause__, NotReady):
+            raise
+        return None
+    measured = sum(kwh or 0 for one in parts.values() for kwh in one.values())
+    return models.YearSoFar(
+        starts_on=starts_on,
+        ends_before=ends_before,
+        guaranteed_kwh=guaranteed_kwh(contract, year),
+        measured_kwh=Decimal(measured),
+    )
+
+
+def _chart(
+    contract: Contract, settled: Sequence[SettlementRecord], today: date, words: Words
+) -> Chart:
+    """Guaranteed and assessed energy of the contract years so far; a settled year is exact."""
+    years = {year.starts_on: year for one in settled for year in one.settlement.years}
+    starts = [anniversary(contract, n) for n in range(1, _year(contract, today) + 1)]
+    guaranteed = [
+        float(years[day].guaranteed_kwh if day in years else guaranteed_kwh(contract, n))
+        for n, day in enumerate(starts, 1)
+    ]
+    assessed = [float(years[day].assessed_kwh) if day in years else None for day in starts]
+    done = sum(value is not None for value in assessed)
+    return Chart(
+        chart_id="years",
+        title=words.say(N_("Guaranteed and counted")),
+        summary=words.ngettext("%(years)s year is settled.", "%(years)s years are settled.", done)
+        % {"years": words.number(done)},
+        kind="bars",
+        unit="kWh",
+        x=tuple(day.isoformat() for day in starts),
+        labels=tuple(words.day(day) for day in starts),
+        series=(
+            Series(name=words.say(N_("Guaranteed")), values=tuple(guaranteed), role="expected"),
+            Series(name=words.say(N_("Counted")), values=tuple(assessed)),
+        ),
+        x_format="%Y",
+        x_hover="%-d %B %Y",
+    )

@@ -1,0 +1,189 @@
+"""Who looks at a page, in which language, and is a form really of this visitor's own page?
+
+A form brings a token that follows from a cookie which no script and no other site can read. So who
+has not got the page cannot send its forms, also where a browser does not say where a request comes
+from (`web_headers.refuse_cross_site` asks that first).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import urllib.parse
+from datetime import datetime  # noqa: TC003 - msgspec looks at it
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias
+
+from litestar import Response
+from litestar.datastructures import Cookie
+from litestar.enums import RequestEncodingType
+from litestar.exceptions import HTTPException, PermissionDeniedException
+from litestar.params import Body
+from msgspec import Struct
+
+from autarco_portal.account import Stage
+from autarco_portal.pages.chart_library import POLICY
+from autarco_portal.pages.door import Signed  # noqa: TC001 - msgspec looks at it
+from autarco_portal.pages.models import Frame
+from autarco_portal.pages.render import render
+from autarco_portal.pages.words import Language, Words, preferred, words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from litestar import Request
+
+    from autarco_portal.pages.models import Page, Tab
+    from autarco_portal.people import Actor
+
+Form: TypeAlias = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
+"""What a form holds; check it with `Visitor.checked`."""
+VISIT_S = 365 * 86_400
+"""How long the choice of language is remembered."""
+PATH_MAX = 1_000
+"""Characters of an address to come back to."""
+
+
+class Visitor(Struct, frozen=True, kw_only=True):
+    """Somebody with a browser."""
+
+    path: str
+    """With its query."""
+    now: datetime
+    language: Language
+    visit: str
+    """A secret of this browser, signed in or not."""
+    signed: Signed | None
+    is_https: bool
+
+    @property
+    def words(self) -> Words:
+        """The visitor's language."""
+        return words(self.language)
+
+    @property
+    def csrf(self) -> str:
+        """What the visitor's forms bring along; another one once somebody signed in."""
+        secret = self.visit if self.signed is None else self.signed.token
+        return hashlib.sha256(b"form\0" + secret.encode()).hexdigest()
+
+    @property
+    def actor(self) -> Actor:
+        """Who acts; sends away whoever has not signed in wholly."""
+        return self.whole.identity.actor
+
+    @property
+    def whole(self) -> Signed:
+        """The session of somebody who signed in wholly; sends others away to do so."""
+        if self.signed is None:
+            go_to(f"/sign-in?next={quoted(self.path)}")
+        if self.signed.stage is Stage.CODE:
+            go_to(f"/sign-in/code?next={quoted(self.path)}")
+        if self.signed.stage is Stage.ENROL:
+            go_to(f"/profile/second-factor?next={quoted(self.path)}")
+        return self.signed
+
+    def checked(self, form: Mapping[str, str]) -> Mapping[str, str]:
+        """Returns a form of the visitor's own page; raises PermissionDeniedException for others."""
+        if not hmac.compare_digest(form.get("csrf", "").encode(), self.csrf.encode()):
+            raise PermissionDeniedException("this form is too old: open the page again")
+        return form
+
+
+def cookie_name(name: str, *, is_https: bool) -> str:
+    """Returns the name under which a browser keeps a cookie for this host alone, if it can."""
+    return f"__Host-{name}" if is_https else name
+
+
+def cookie(name: str, value: str, *, is_https: bool, max_age_s: int | None) -> Cookie:
+    """Returns a cookie that no script reads and no other site sends; 0 seconds removes it."""
+    return Cookie(
+        key=cookie_name(name, is_https=is_https),
+        value=value,
+        max_age=max_age_s,
+        path="/",
+        httponly=True,
+        secure=is_https,
+        # Strict would sign people out who come by the link of a mail.
+        samesite="lax",
+    )
+
+
+def new_visit() -> str:
+    """Draws the secret of a browser."""
+    return secrets.token_urlsafe(24)
+
+
+def language_of(
+    request: Request[Any, Any, Any], signed: Signed | None, *, is_https: bool
+) -> Language:
+    """Returns a visitor's language: chosen here, kept with the account, asked by the browser."""
+    chosen = request.cookies.get(cookie_name("language", is_https=is_https))
+    if chosen is None and signed is not None:
+        chosen = signed.identity.person.language
+    return preferred(chosen, request.headers.get("accept-language"))
+
+
+def show(
+    visitor: Visitor,
+    page: Page,
+    *,
+    tab: Tab = "",
+    notice: str = "",
+    json_path: str = "",
+    status: int = 200,
+) -> Response[str]:
+    """Answers a page."""
+    signed = visitor.signed
+    is_in = signed is not None and signed.stage is Stage.FULL
+    actor = signed.identity.actor if signed is not None else None
+    frame = Frame(
+        path=visitor.path,
+        tab=tab,
+        person=signed.identity.person.name if signed is not None and is_in else None,
+        has_organisations=actor is not None and bool(actor.roles or actor.portal_roles),
+        csrf=visitor.csrf,
+        now=visitor.now,
+        notice=notice,
+        json_path=json_path,
+    )
+    return Response(
+        render(page, frame, visitor.language),
+        status_code=status,
+        media_type="text/html",
+        headers={
+            "Content-Security-Policy": POLICY,
+            "Content-Language": visitor.language.value,
+            "Vary": "Accept-Language, Cookie",
+        },
+        cookies=[visit_cookie(visitor)],
+    )
+
+
+def visit_cookie(visitor: Visitor) -> Cookie:
+    """Returns the cookie that a visitor's forms are compared with."""
+    return cookie("visit", visitor.visit, is_https=visitor.is_https, max_age_s=VISIT_S)
+
+
+def see_other(path: str, *cookies: Cookie) -> Response[None]:
+    """Sends a browser on after a form: coming back does not send it again."""
+    return Response(None, status_code=303, headers={"Location": own_path(path)}, cookies=[*cookies])
+
+
+def go_to(path: str) -> NoReturn:
+    """Sends a browser elsewhere instead of answering."""
+    raise HTTPException(status_code=303, headers={"Location": path})
+
+
+def own_path(path: str) -> str:
+    """Returns an address if it is one of ours, else that of the start page.
+
+    A browser takes // and a backslash for another host.
+    """
+    is_ours = path.startswith("/") and not path.startswith(("//", "/\\")) and len(path) <= PATH_MAX
+    return path if is_ours and path.isprintable() and "\\" not in path else "/"
+
+
+def quoted(path: str) -> str:
+    """Returns an address as a value within another one."""
+    return urllib.parse.quote(path[:PATH_MAX], safe="/")

@@ -1,0 +1,132 @@
+"""Which parts make the portal that `serve` serves, and what runs beside the requests?
+
+Each worker process has its own store connections, its own copy of the fleet in memory, and one
+thread that reads what is new in the lake.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import structlog
+
+from autarco_ingest.paths import DataDirectory
+from autarco_portal import compat, web
+from autarco_portal.lake_reader import CatalogError, LakeReader
+from autarco_portal.live_fleet import Fleet, Placed
+from autarco_portal.live_sites import Views
+from autarco_portal.portal import Portal, Settings
+from autarco_portal.portal_paths import PortalDirectory
+from autarco_portal.serve import ServeError
+from autarco_portal.store import StoreError, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from litestar import Litestar
+
+    from autarco_portal.store import Store
+
+log = structlog.get_logger(__name__)
+
+REFRESH_S = 5.0
+"""How often the catalog is looked at; the ingest server replaces it every half minute at most."""
+FIRST_S = 10.0
+"""How long the first requests wait for the lake; after that they are told to come back."""
+
+
+def check(settings: Settings) -> None:
+    """Makes directory and tables of the portal; raises ServeError where that cannot be."""
+    try:
+        PortalDirectory.of(DataDirectory.at(settings.data)).root.mkdir(
+            mode=0o700, parents=True, exist_ok=True
+        )
+        open_store(settings.store_url, migrate=True).close()
+    except StoreError as error:
+        raise ServeError(str(error)) from error
+    except OSError as error:
+        raise ServeError(f"cannot use {settings.data}: {error.strerror}") from error
+
+
+def make_app(settings: Settings) -> Litestar:
+    """Returns the application of one worker."""
+    store = open_store(settings.store_url)
+    return assemble(make_portal(settings, store), identify=None)
+
+
+def make_portal(
+    settings: Settings,
+    store: Store,
+    *,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Portal:
+    """Returns what handlers need, on an open store."""
+    data = DataDirectory.at(settings.data)
+
+    def placed() -> list[Placed]:
+        return [
+            Placed(serial_number=one.serial_number, time_zone=site.time_zone, pac0=one.pac0)
+            for site in store.sites.records()
+            for one in site.inverters
+        ]
+
+    fleet = Fleet(LakeReader(data), PortalDirectory.of(data).root / "summaries", placed=placed)
+    return Portal(settings, store=store, sites=Views(fleet, store.sites.record), now=now)
+
+
+def assemble(portal: Portal, *, identify: web.Identify | None) -> Litestar:
+    """Returns the application with all routes."""
+
+    @asynccontextmanager
+    async def reading_the_lake(_: Litestar) -> AsyncIterator[None]:
+        reader = LakeThread(portal)
+        reader.start()
+        try:
+            yield
+        finally:
+            reader.stop()
+
+    return web.app(
+        portal.settings,
+        portal=portal,
+        routes=[compat.router(time.monotonic)],
+        identify=identify,
+        lifespan=[reading_the_lake],
+    )
+
+
+class LakeThread:
+    """Reads what is new in the lake until it is stopped."""
+
+    def __init__(self, portal: Portal, *, every_s: float = REFRESH_S) -> None:
+        self._portal = portal
+        self._every_s = every_s
+        self._stopping = threading.Event()
+        self._read_once = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="lake", daemon=True)
+
+    def start(self) -> None:
+        """Starts, and waits a moment for the first reading."""
+        self._thread.start()
+        self._read_once.wait(FIRST_S)
+
+    def stop(self) -> None:
+        """Ends after the reading that is going on."""
+        self._stopping.set()
+        self._thread.join(FIRST_S)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._portal.sites.fleet.refresh(self._portal.now())
+                self._read_once.set()
+            except (CatalogError, OSError) as error:
+                log.warning("the lake cannot be read", error=str(error))
+            except Exception:
+                # What is known stays known, and the next look may go well.
+                log.exception("reading the lake failed")
+            self._stopping.wait(self._every_s)
