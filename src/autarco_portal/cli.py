@@ -10,7 +10,14 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from autarco_portal import cli_analyse, cli_serve, cli_settle, cli_weather
+from autarco_portal import (
+    cli_analyse,
+    cli_audit,
+    cli_export,
+    cli_serve,
+    cli_settle,
+    cli_weather,
+)
 from autarco_portal.cli_command import DONE, INTERRUPTED, WRONG_USE, Parser, UsageError
 
 if TYPE_CHECKING:
@@ -22,6 +29,8 @@ GROUPS = (
     cli_weather.register,
     cli_analyse.register,
     cli_settle.register,
+    cli_export.register,
+    cli_audit.register,
 )
 """In the order in which `--help` lists them."""
 
