@@ -20,8 +20,14 @@ LAYOUT = "Solis 1-phase mini 0x0507"
 
 def numbers(results: Path) -> dict[str, Any]:
     """Returns the budgets with their measured figures, and the tables of the page."""
-    found = {path.stem: record.read(path)["numbers"] for path in results.glob("*.json")}
+    files = {path.stem: record.read(path) for path in sorted(results.glob("*.json"))}
+    found = {stem: result["numbers"] for stem, result in files.items()}
     return {
+        "measured": {
+            stem: {"commit": result["commit"], "at": result["at"]}
+            for stem, result in files.items()
+            if stem != "summary"
+        },
         "budgets": [_budget(found, *row) for row in BUDGETS],
         "closed_loop": found.get("ingest", {}).get("closed_loop", []),
         "open_loop": found.get("ingest", {}).get("open_loop_ours", []),
@@ -181,26 +187,46 @@ def page(result: dict[str, Any]) -> str:
     head = [
         "# What was measured",
         "",
-        f"`{result['command']}` at {result['at']}, commit {result['commit'][:12]}"
-        f"{' with changes' if 'with changes' in result['commit'] else ''}, "
+        f"`{result['command']}` at {result['at']}, commit {_commit(result['commit'])}, "
         f"{machine['cores']} cores of {machine['cpu']}, Linux {machine['kernel']}, "
         f"Python {machine['python']}; {found['minutes']} minutes. Medians; ratios are taken within "
         "a round. Client and server share the machine, so judge ratios more than figures.",
         "",
     ]
+    loops = "One frame on its way per connection, or a burst"
     sections = (
         _section("Budgets", budgets_table(found["budgets"])),
-        _section("One frame on its way per connection, or a burst", _loops(found["closed_loop"])),
-        _section("Frames at intended times", _open(found)),
-        _section("Peers", peers_table(found["peers"])),
-        _section("The same days in a store", store_table(found["store"])),
-        _section("Where the time of a frame goes", _stages_table(found["stages"])),
+        _section(loops, _loops(found["closed_loop"]), _origin(found, "ingest")),
+        _section("Frames at intended times", _open(found), _origin(found, "ingest")),
+        _section("Peers", peers_table(found["peers"]), _origin(found, "peers")),
+        _section("The same days in a store", store_table(found["store"]), _origin(found, "store")),
+        _section(
+            "Where the time of a frame goes",
+            _stages_table(found["stages"]),
+            _origin(found, "stages"),
+        ),
     )
     return "\n".join([*head, *(line for section in sections for line in section)])
 
 
-def _section(title: str, lines: list[str]) -> list[str]:
-    return [f"## {title}", "", *(lines or ["Not measured."]), ""]
+def _section(title: str, lines: list[str], origin: Iterable[str] = ()) -> list[str]:
+    if not lines:
+        return [f"## {title}", "", "Not measured.", ""]
+    return [f"## {title}", "", *origin, *lines, ""]
+
+
+def _origin(found: dict[str, Any], file: str) -> list[str]:
+    """Says of which commit a section is, and how its script ended if not well."""
+    told = found.get("measured", {}).get(file)
+    if told is None:
+        return []
+    code = found["exit_codes_other_than_0"].get(f"{file}.py")
+    failure = "" if code is None else f" `{file}.py` ended with exit code {code}."
+    return [f"Measured at {told['at']}, commit {_commit(told['commit'])}.{failure}", ""]
+
+
+def _commit(commit: str) -> str:
+    return f"{commit[:12]}{' with changes' if 'with changes' in commit else ''}"
 
 
 def _table(titles: Iterable[str], rows: Iterable[Iterable[Any]]) -> list[str]:
