@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 if TYPE_CHECKING:
@@ -88,7 +89,9 @@ def _taken(rows: pa.Table, order: pa.UInt64Array, filled: list[str]) -> pa.Table
 
     An inverter has no value for some twenty columns: battery, meter, phases and inputs it lacks.
     """
-    taken = dict(zip(filled, rows.select(filled).take(order).columns, strict=True))
+    # Indices that come from sorting these rows lie within them.
+    found = pc.take(rows.select(filled), order, boundscheck=False)
+    taken = dict(zip(filled, found.columns, strict=True))
     columns = [
         taken[field.name] if field.name in taken else pa.nulls(len(order), field.type)
         for field in rows.schema
