@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy import Engine, select, update
 
 from autarco_portal.account import Invitation, InvitationPurpose
-from autarco_portal.store import account_rows, people
+from autarco_portal.store import account_rows, identity_query, people
 from autarco_portal.store.account_rows import (
     Credentials,
     as_account,
@@ -90,8 +90,8 @@ class Accounts:
     ) -> Identity | None:
         """Returns somebody with his account, as he acts at a moment; None without an account."""
         with reading(self._engine) as session:
-            return account_rows.identity(
-                session,
+            return identity_query.identity(
+                session.connection(),
                 person_id,
                 at,
                 has_second_factor=has_second_factor,
