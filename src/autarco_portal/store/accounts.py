@@ -147,6 +147,16 @@ class Accounts:
             row = session.get(InvitationRow, invitation_id)
             return None if row is None else _invitation(row)
 
+    def last_invited_at(self, person_id: str) -> datetime | None:
+        """Returns when somebody was last sent a link, or None."""
+        with reading(self._engine) as session:
+            return session.scalar(
+                select(InvitationRow.created_at)
+                .where(InvitationRow.person_id == person_id)
+                .order_by(InvitationRow.created_at.desc())
+                .limit(1)
+            )
+
     def take_up(self, invitation_id: str, password_hash: str, now: datetime) -> bool:
         """Sets the password that an invitation allows; False if it is used, withdrawn or over."""
         with writing(self._engine) as session:
