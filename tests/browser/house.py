@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import msgspec
-import polars as pl
 import pyotp
 
 import rows
@@ -20,7 +19,13 @@ from autarco_ingest.lake import Lake
 from autarco_ingest.latest import Latest
 from autarco_ingest.table_store import LocalStore
 from autarco_portal.accounts import Accounts
-from autarco_portal.derived import EXPECTED, SITE_DAY
+from autarco_portal.derived import (
+    AVAILABILITY,
+    EXPECTED,
+    PEER_RATIO,
+    PERFORMANCE_RATIO,
+    SITE_DAY,
+)
 from autarco_portal.derived_store import DerivedStore, frame
 from autarco_portal.guarantee_contract import Contract
 from autarco_portal.guarantee_record import GuaranteeStatus
@@ -43,14 +48,17 @@ if TYPE_CHECKING:
     from datetime import date
     from pathlib import Path
 
+    from autarco_portal.derived import Derived
     from autarco_portal.store import Store
 
 ZONE = ZoneInfo("Europe/Amsterdam")
 SITE = "k7m2q9xd"
 INVERTERS = {"26010007A1B2C3": 3_600.0, "26010007A1B2C4": 1_900.0}
 """Serial numbers, and W at noon."""
-EMAIL, PASSWORD = "installer@example.org", "zonnige panelen op het dak"  # noqa: S105
+EMAIL, PASSWORD = "installer@example.org", "zonnige panelen op het dak"
 READY_S = 60
+DAYS = 40
+"""Of readings, in fewer of them before yesterday."""
 
 
 class House(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +92,11 @@ def furnish(data: Path, now: datetime) -> str:
 
 def serve(data: Path) -> Iterator[str]:
     """Runs `autarco-portal serve`; yields its address."""
-    command = [sys.executable, "-c", "from autarco_portal.cli import main; raise SystemExit(main())"]
+    command = [
+        sys.executable,
+        "-c",
+        "from autarco_portal.cli import main; raise SystemExit(main())",
+    ]
     with subprocess.Popen(
         [*command, "serve", "--data", str(data), "--listen", "127.0.0.1:0"],
         stdout=subprocess.PIPE,
@@ -105,19 +117,19 @@ def _power(at: datetime, peak: float) -> float:
     hour = local.hour + local.minute / 60
     if not 6 < hour < 21:
         return 0.0
-    bell = math.sin((hour - 6) / 15 * math.pi) ** 1.5
+    bell: float = math.sin((hour - 6) / 15 * math.pi) ** 1.5
     return round(peak * bell * (0.9 + 0.1 * math.sin(hour * 7)), 1)
 
 
 def _readings(directory: paths.DataDirectory, now: datetime) -> None:
     start = now.astimezone(ZONE).replace(hour=0, minute=0, second=0, microsecond=0)
-    start = start.astimezone(UTC) - timedelta(days=2)
+    start = start.astimezone(UTC) - timedelta(days=DAYS)
     made = []
     for serial, peak in INVERTERS.items():
         total, at = 9_000_000.0, start
         while at <= now:
             power = _power(at, peak)
-            total += power / 12
+            total += power / (12 if at >= now - timedelta(days=2) else 4)
             local = at.astimezone(ZONE)
             is_silent = local.date() == now.astimezone(ZONE).date() - timedelta(days=1) and (
                 11 <= local.hour < 12
@@ -138,7 +150,8 @@ def _readings(directory: paths.DataDirectory, now: datetime) -> None:
                         status=4 if power else 2,
                     )
                 )
-            at += timedelta(minutes=5)
+            is_recent = at >= now - timedelta(days=2)
+            at += timedelta(minutes=5 if is_recent else 15)
     readings = rows.readings(*made)
     lake = Lake(LocalStore(directory.lake), "n1")
     lake.commit(1, readings, schema.empty(schema.SESSIONS), schema.empty(schema.QUARANTINE))
@@ -230,15 +243,17 @@ def _guarantee(store: Store, now: datetime) -> None:
 
 def _days(derived: DerivedStore, now: datetime) -> None:
     today = now.astimezone(ZONE).date()
-    days = [today - timedelta(days=n) for n in range(60, 0, -1)]
+    days = [today - timedelta(days=n) for n in range(DAYS, 0, -1)]
     names = {"site_id": [SITE] * len(days), "date": days}
-    swing = [1 + 0.3 * math.sin(n) for n in range(len(days))]
+    kwh = sum(INVERTERS.values()) / 1_000 * 7.3
+    swing = [1.04 + 0.1 * math.sin(n) for n in range(len(days))]
 
-    def put(table: object, **columns: list[float]) -> None:
-        kinds = frame(table, {}).columns  # type: ignore[arg-type]
-        blank = {name: [None] * len(days) for name in kinds}
-        rows_ = frame(table, blank | names | columns)  # type: ignore[arg-type]
-        derived.put(table, pl.DataFrame(rows_), days)  # type: ignore[arg-type]
+    def put(table: Derived, **columns: list[float]) -> None:
+        blank = {column.name: [None] * len(days) for column in table.columns}
+        derived.put(table, frame(table, {**blank, **names, **columns}), days)
 
-    put(EXPECTED, energy_expected_kwh=[34 * one for one in swing])
-    put(SITE_DAY, energy_kwh=[32 * one for one in swing])
+    put(EXPECTED, energy_expected_kwh=[kwh * one for one in swing])
+    put(SITE_DAY, energy_kwh=[kwh] * len(days))
+    put(PERFORMANCE_RATIO, yr=[7.9] * len(days), yf=[6.9] * len(days))
+    put(AVAILABILITY, producing_minutes=[600.0] * len(days), outage_minutes=[2.0] * len(days))
+    put(PEER_RATIO, n_peers=[14] * len(days), ratio=[0.96] * len(days), usable=[True] * len(days))

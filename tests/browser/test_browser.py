@@ -9,10 +9,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import house as houses
 import pyotp
 import pytest
-
-import house as houses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -94,7 +93,8 @@ def nothing_to_complain(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if "chrome" in request.fixturenames:
         chrome: Chrome = request.getfixturevalue("chrome")
-        assert [entry["message"] for entry in chrome.get_log("browser")] == []
+        log: Any = chrome.get_log("browser")  # type: ignore[no-untyped-call]
+        assert [entry["message"] for entry in log] == []
 
 
 def element(chrome: Chrome, css: str) -> Any:
