@@ -92,11 +92,7 @@ def furnish(data: Path, now: datetime) -> str:
 
 def serve(data: Path) -> Iterator[str]:
     """Runs `autarco-portal serve`; yields its address."""
-    command = [
-        sys.executable,
-        "-c",
-        "from autarco_portal.cli import main; raise SystemExit(main())",
-    ]
+    command = [sys.executable, "-c", "from autarco_portal.cli import main; exit(main())"]
     with subprocess.Popen(
         [*command, "serve", "--data", str(data), "--listen", "127.0.0.1:0"],
         stdout=subprocess.PIPE,
