@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from sqlalchemy import ColumnElement, Engine, and_, func, select
-from sqlalchemy.orm import Session, selectinload
 
 from autarco_portal.people import (
     ADDRESS_ATTRIBUTES,
@@ -20,12 +19,11 @@ from autarco_portal.people import (
     Source,
 )
 from autarco_portal.site import SiteError
-from autarco_portal.store import attributes, organisations, people
+from autarco_portal.store import access_query, attributes, organisations, people
 from autarco_portal.store.engine import StoreError, reading, writing
 from autarco_portal.store.keys import new_identifier, new_public_key
 from autarco_portal.store.site_rows import (
     WHOLE,
-    as_access,
     as_record,
     changed,
     end_grant,
@@ -41,6 +39,8 @@ from autarco_portal.store.tables import GrantRow, InverterRow, SiteOwnerRow, Sit
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
+
+    from sqlalchemy.orm import Session
 
     from autarco_portal.rights import SiteAccess
     from autarco_portal.site import Inverter, RoofPlane, Site
@@ -74,34 +74,15 @@ class Sites:
         Raises StoreError for unknown owners and organisations, a key that is taken, and an inverter
         that hangs elsewhere.
         """
-        row = SiteRow(
-            public_key=new.public_key or new_public_key(),
-            **{name: getattr(new, name) for name in PLAIN_ATTRIBUTES},
-            **msgspec.structs.asdict(new.address),
-            created_at=now,
-            updated_at=now,
-            planes=plane_rows(new.planes),
-            inverters=[inverter_row(one) for one in new.inverters],
-        )
-        address = msgspec.structs.asdict(new.address)
-        attributes.record(row.address_attributes, address, new.source, now)
+        return self.add_all([new], now)[0]
+
+    def add_all(self, news: Sequence[NewSite], now: datetime) -> list[SiteRecord]:
+        """Makes several sites, all or none; raises as `add`."""
         with unique(), writing(self._engine) as session:
-            for role in new.roles:
-                organisations.existing(session, role.organisation_id)
-                row.roles.append(
-                    SiteRoleRow(
-                        organisation_id=role.organisation_id,
-                        kind=role.kind.value,
-                        from_at=role.from_at,
-                        until=role.until,
-                    )
-                )
-            for owner in new.owners:
-                people.existing(session, owner.person_id)
-                row.owners.append(SiteOwnerRow(**msgspec.structs.asdict(owner)))
-            session.add(row)
+            rows = [_new_row(session, new, now) for new in news]
+            session.add_all(rows)
             session.flush()
-            return as_record(row)
+            return [as_record(row) for row in rows]
 
     def get(self, public_key: str) -> Site | None:
         """Returns what the rules compute with; None if unknown or still being set up."""
@@ -157,16 +138,7 @@ class Sites:
     def access(self, public_key: str) -> SiteAccess | None:
         """Returns who stands how to a site, for `rights.may`; None if there is none."""
         with reading(self._engine) as session:
-            row = session.scalar(
-                select(SiteRow)
-                .where(SiteRow.public_key == public_key)
-                .options(
-                    selectinload(SiteRow.roles),
-                    selectinload(SiteRow.owners),
-                    selectinload(SiteRow.grants),
-                )
-            )
-            return None if row is None else as_access(row)
+            return access_query.access(session.connection(), public_key)
 
     def visible(
         self, actor: Actor, *, text: str = "", after: int = 0, limit: int = 100
@@ -228,7 +200,7 @@ class Sites:
             )
             return [as_record(row) for row in rows]
 
-    def find(self, text: str, *, limit: int = 50) -> list[SiteRecord]:
+    def find(self, text: str, *, limit: int | None = 50) -> list[SiteRecord]:
         """Returns sites by name, key, address or serial number, whoever may view them."""
         with reading(self._engine) as session:
             rows = session.scalars(
@@ -400,4 +372,32 @@ def existing(session: Session, public_key: str) -> SiteRow:
     row = session.scalar(select(SiteRow).where(SiteRow.public_key == public_key))
     if row is None:
         raise StoreError("there is no such site")
+    return row
+
+
+def _new_row(session: Session, new: NewSite, now: datetime) -> SiteRow:
+    row = SiteRow(
+        public_key=new.public_key or new_public_key(),
+        **{name: getattr(new, name) for name in PLAIN_ATTRIBUTES},
+        **msgspec.structs.asdict(new.address),
+        created_at=now,
+        updated_at=now,
+        planes=plane_rows(new.planes),
+        inverters=[inverter_row(one) for one in new.inverters],
+    )
+    address = msgspec.structs.asdict(new.address)
+    attributes.record(row.address_attributes, address, new.source, now)
+    for role in new.roles:
+        organisations.existing(session, role.organisation_id)
+        row.roles.append(
+            SiteRoleRow(
+                organisation_id=role.organisation_id,
+                kind=role.kind.value,
+                from_at=role.from_at,
+                until=role.until,
+            )
+        )
+    for owner in new.owners:
+        people.existing(session, owner.person_id)
+        row.owners.append(SiteOwnerRow(**msgspec.structs.asdict(owner)))
     return row
