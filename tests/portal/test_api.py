@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
@@ -14,13 +13,13 @@ import pytest
 from litestar.testing import TestClient
 from openapi_spec_validator import validate
 
-from autarco_portal import derived, rate_limit
+from autarco_portal import compat, derived, rate_limit, web
 from autarco_portal.api import readings, tables
 from autarco_portal.derived_store import DerivedStore, frame
 from autarco_portal.incidents import Cause, State, Verdict
 from autarco_portal.portal_paths import PortalDirectory
 from autarco_portal.serve_app import assemble
-from autarco_portal.web_identity import ByHeader
+from autarco_portal.web_identity import Identities
 from portal_world import (
     BATTERY,
     EMPTY,
@@ -32,10 +31,8 @@ from portal_world import (
     OLD,
     SWAP,
     TWIN,
-    PlainAccounts,
     World,
     email,
-    password,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -53,18 +50,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture(scope="module")
 def client(world: World) -> Iterator[TestClient[Litestar]]:
-    app = assemble(world.portal, identify=ByHeader(PlainAccounts(world)))
-    with TestClient(app) as client:
+    app = assemble(world.portal, world.accounts)
+    with TestClient(app, headers=world.header("owner")) as client:
         yield client
 
 
-def basic(who: str) -> dict[str, str]:
-    pair = f"{email(who)}:{password(who)}"
-    return {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
-
-
-def ask(client: TestClient[Litestar], path: str, who: str = "owner", **headers: str) -> Any:
-    answer = client.get(f"/api/v1{path}", headers=basic(who) | headers)
+def ask(client: TestClient[Litestar], path: str, **headers: str) -> Any:
+    answer = client.get(f"/api/v1{path}", headers=headers)
     assert answer.status_code == 200, answer.text
     return answer
 
@@ -89,7 +81,7 @@ def test_the_document_is_valid_and_tells_of_every_refusal(client: TestClient[Lit
     assert "http" not in {"".join(document["info"]["description"].split("://")[1:])}
 
 
-def test_sites_come_in_pages(client: TestClient[Litestar]) -> None:
+def test_sites_come_in_pages(world: World, client: TestClient[Litestar]) -> None:
     path, keys = "/sites?limit=2", []
     while path:
         page = ask(client, path).json()
@@ -99,18 +91,18 @@ def test_sites_come_in_pages(client: TestClient[Litestar]) -> None:
     assert keys == [NORTH, HYBRID, EMPTY]
     found = ask(client, f"/sites?q={TWIN}").json()
     assert [one["public_key"] for one in found["items"]] == [NORTH]
-    assert ask(client, "/sites", "privacy_officer").json()["total"] == 4
+    assert ask(client, "/sites", **world.header("privacy_officer")).json()["total"] == 4
 
 
-def test_a_site_its_inverters_and_now(client: TestClient[Litestar]) -> None:
+def test_a_site_its_inverters_and_now(world: World, client: TestClient[Litestar]) -> None:
     site = ask(client, f"/sites/{NORTH}").json()
     assert site["planes"][0]["surface_azimuth"] == 165
     assert [one["serial_number"] for one in site["inverters"]] == [OLD, NEW, TWIN]
     assert ask(client, f"/sites/{NORTH}/inverters").json() == site["inverters"]
-    hidden = ask(client, f"/sites/{NORTH}", "guest").json()
+    hidden = ask(client, f"/sites/{NORTH}", **world.header("guest")).json()
     assert (hidden["address"], hidden["latitude"]) == (None, None)
     now = ask(client, f"/sites/{HYBRID}/now").json()
-    old = client.get(f"/api/site/{HYBRID}/kpis/energy", headers=basic("owner")).json()
+    old = client.get(f"/api/site/{HYBRID}/kpis/energy").json()
     assert now["pv"]["to_date"] == old["pv_to_date"]
     assert now["battery_charged"]["month"] == old["battery_charged_month"]
     assert now["battery_soc_pct"] == 63
@@ -197,47 +189,62 @@ def test_alarms_are_listed_and_acknowledged_once(world: World) -> None:
     for site in (NORTH, FOREIGN):
         world.store.alarms.fold(site, [verdict(site)], NOW)
 
-    class MayWrite(PlainAccounts):
-        is_read_only = False
+    with TestClient(assemble(world.portal, world.accounts)) as client:
 
-    app = assemble(world.portal, identify=ByHeader(MayWrite(world)))
-    with TestClient(app) as client:
-        page = ask(client, "/alarms").json()
+        def send(who: str, body: dict[str, str]) -> Any:
+            url = "/api/v1/alarms/acknowledgements"
+            return client.post(url, json=body, headers=world.session(who))
+
+        page = client.get("/api/v1/alarms", headers=world.session("owner")).json()
         assert [(one["site_id"], one["cause"]) for one in page["items"]] == [(NORTH, "outage")]
         assert page["next"] is None
         alarm = page["items"][0]
         assert alarm["evidence"] == {"peers": 12}
-        assert ask(client, f"/sites/{NORTH}/alarms").json() == [alarm]
+        listed = client.get(f"/api/v1/sites/{NORTH}/alarms", headers=world.header("owner"))
+        assert listed.json() == [alarm]
         body = {"incident_id": alarm["incident_id"], "note": "on my way"}
-        url = "/api/v1/alarms/acknowledgements"
-        assert client.post(url, json=body, headers=basic("guest")).status_code == 403
-        assert client.post(url, json=body, headers=basic("stranger")).status_code == 404
-        done = client.post(url, json=body, headers=basic("installer"))
+        assert send("guest", body).status_code == 403
+        assert send("stranger", body).status_code == 404
+        done = send("installer", body)
         assert done.status_code == 201, done.text
         assert done.json()["acknowledged_by_me"] is True
-        again = client.post(url, json=body, headers=basic("owner")).json()
+        again = send("owner", body).json()
         assert again["acknowledged_at"] == done.json()["acknowledged_at"]
         assert again["acknowledged_by_me"] is False
-        unknown = client.post(url, json={"incident_id": "x"}, headers=basic("owner"))
-        assert unknown.status_code == 404
-        wrong = client.post(url, json={"incident": "x"}, headers=basic("owner"))
-        assert (wrong.status_code, wrong.headers["content-type"]) == (
-            400,
-            "application/problem+json",
-        )
+        assert send("owner", {"incident_id": "x"}).status_code == 404
+        wrong = send("owner", {"incident": "x"})
+        kind = wrong.headers["content-type"]
+        assert (wrong.status_code, kind) == (400, "application/problem+json")
+        assert world.store.audit.verify() == []
 
 
-def test_a_token_s_owner_cannot_acknowledge_by_it(client: TestClient[Litestar]) -> None:
+def test_a_token_looks_and_changes_nothing(world: World, client: TestClient[Litestar]) -> None:
     page = ask(client, "/alarms").json()
     body = {"incident_id": page["items"][0]["incident_id"]}
-    answer = client.post("/api/v1/alarms/acknowledgements", json=body, headers=basic("installer"))
-    assert answer.status_code == 403
+    for who in ("owner", "installer"):
+        answer = client.post(
+            "/api/v1/alarms/acknowledgements", json=body, headers=world.header(who)
+        )
+        assert answer.status_code == 403
+    (token,) = ask(client, "/me/tokens", **world.header("installer")).json()
+    path = f"/api/v1/me/tokens/{token['token_id']}"
+    assert client.delete(path, headers=world.header("installer")).status_code == 403
+    with TestClient(assemble(world.portal, world.accounts)) as browser:
+        assert browser.delete(path, headers=world.session("owner")).status_code == 404
+        assert browser.delete(path, headers=world.session("installer")).status_code == 204
+        gone = browser.get("/api/v1/me", headers=world.header("installer"))
+        assert gone.status_code == 401
+    _, secret = world.accounts.api.add_token(
+        world.ids["installer"], "test", has_second_factor=True, now=NOW
+    )
+    world.tokens["installer"] = secret.reveal()
 
 
-def test_me(client: TestClient[Litestar]) -> None:
-    me = ask(client, "/me", "installer").json()
+def test_me(world: World, client: TestClient[Litestar]) -> None:
+    me = ask(client, "/me", **world.header("installer")).json()
     assert me["email"] == email("installer")
     assert list(me["organisations"].values()) == ["staff"]
+    assert me["is_read_only"] is True
     assert ask(client, "/me/tokens").json() == []
     assert ask(client, f"/sites/{NORTH}/guarantees").json() == []
 
@@ -263,7 +270,7 @@ def test_me(client: TestClient[Litestar]) -> None:
     ],
 )
 def test_refusals_are_problems(client: TestClient[Litestar], path: str, status: int) -> None:
-    answer = client.get(f"/api/v1{path}", headers=basic("owner"))
+    answer = client.get(f"/api/v1{path}")
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["status"] == status
@@ -271,14 +278,15 @@ def test_refusals_are_problems(client: TestClient[Litestar], path: str, status: 
 
 def test_a_format_that_nobody_has_is_refused(client: TestClient[Litestar]) -> None:
     path = f"/api/v1/sites/{NORTH}/readings"
-    answer = client.get(path, headers=basic("owner") | {"Accept": "image/png"})
+    answer = client.get(path, headers={"Accept": "image/png"})
     assert answer.status_code == 406
     browser = "text/html,application/xhtml+xml,*/*;q=0.8"
-    assert client.get(path, headers=basic("owner") | {"Accept": browser}).status_code == 200
+    assert client.get(path, headers={"Accept": browser}).status_code == 200
 
 
-def test_nobody_is_asked_for_a_name_by_the_browser(client: TestClient[Litestar]) -> None:
-    answer = client.get("/api/v1/me")
+def test_nobody_is_asked_for_a_name_by_the_browser(world: World) -> None:
+    with TestClient(assemble(world.portal, world.accounts)) as client:
+        answer = client.get("/api/v1/me")
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"].startswith("Bearer")
 
@@ -297,20 +305,19 @@ def test_too_many_requests_wait_and_others_do_not() -> None:
 
 def test_a_client_gone_wild_is_told_when_to_come_back(world: World) -> None:
     clock = [0.0]
-    from autarco_portal import compat, web
-
     app = web.app(
         world.portal.settings,
         portal=world.portal,
         routes=[compat.router(lambda: clock[0])],
-        identify=ByHeader(PlainAccounts(world)),
+        identify=Identities(world.accounts, session_cookie="session"),
     )
     with TestClient(app) as client:
         path = f"/api/site/{NORTH}/kpis/power"
-        answers = [client.get(path, headers=basic("owner")) for _ in range(compat.RATE.burst + 1)]
+        owner, installer = world.header("owner"), world.header("installer")
+        answers = [client.get(path, headers=owner) for _ in range(compat.RATE.burst + 1)]
         assert {one.status_code for one in answers[:-1]} == {200}
         assert answers[-1].status_code == 429
         assert answers[-1].headers["retry-after"] == "1"
-        assert client.get(path, headers=basic("installer")).status_code == 200
+        assert client.get(path, headers=installer).status_code == 200
         clock[0] = 1.0
-        assert client.get(path, headers=basic("owner")).status_code == 200
+        assert client.get(path, headers=owner).status_code == 200
