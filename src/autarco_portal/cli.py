@@ -10,7 +10,17 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from autarco_portal import cli_analyse, cli_serve, cli_settle, cli_weather
+from autarco_portal import (
+    cli_accounts,
+    cli_analyse,
+    cli_audit,
+    cli_demo,
+    cli_export,
+    cli_serve,
+    cli_settle,
+    cli_sites,
+    cli_weather,
+)
 from autarco_portal.cli_command import DONE, INTERRUPTED, WRONG_USE, Parser, UsageError
 
 if TYPE_CHECKING:
@@ -19,9 +29,14 @@ if TYPE_CHECKING:
 
 GROUPS = (
     cli_serve.register,
+    cli_accounts.register,
+    cli_sites.register,
     cli_weather.register,
     cli_analyse.register,
     cli_settle.register,
+    cli_export.register,
+    cli_audit.register,
+    cli_demo.register,
 )
 """In the order in which `--help` lists them."""
 

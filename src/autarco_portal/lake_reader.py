@@ -76,10 +76,11 @@ class LakeReader:
             raise ValueError(f"{table} has no columns {unknown}" if unknown else "no columns asked")
         numbers = ", ".join(str(int(number)) for number in sorted(loggers))
         whose = f"logger_sn IN ({numbers})" if numbers else "false"
-        where = _between(begins, ends, found.time_column)
+        # `at` is a word of SQL.
+        where = _between(begins, ends, _name(found.time_column))
         return self._ask(
-            f"SELECT {', '.join(columns)} FROM {table} WHERE {where} AND {whose} "  # noqa: S608
-            f"ORDER BY {found.time_column}"
+            f"SELECT {', '.join(map(_name, columns))} FROM {table} "  # noqa: S608
+            f"WHERE {where} AND {whose} ORDER BY {_name(found.time_column)}"
         )
 
     def latest(
@@ -163,6 +164,10 @@ class LakeReader:
                 found.setdefault(date.fromisoformat(partition[1]), set()).add(name)
         return {day: frozenset(names) for day, names in sorted(found.items())}
 
+    def publish(self) -> None:
+        """Shows derived tables that are new in the catalog that people open."""
+        catalog.publish(self._data)
+
     def _ask(self, sql: str) -> pa.Table:
         return catalog.query(self._data, sql, self._remote)
 
@@ -195,6 +200,10 @@ def _check_columns(columns: Sequence[str]) -> None:
     unknown = sorted(set(columns) - _KNOWN)
     if unknown or not columns:
         raise ValueError(f"readings have no columns {unknown}" if unknown else "no columns asked")
+
+
+def _name(column: str) -> str:
+    return f'"{column}"'
 
 
 def _text(text: str) -> str:

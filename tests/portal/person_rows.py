@@ -9,8 +9,11 @@ import json
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Date, DateTime, Engine, insert, inspect
+import msgspec
+from sqlalchemy import Date, DateTime, Engine, insert
 
+from autarco_portal.people import ADDRESS_ATTRIBUTES, PERSONAL_ATTRIBUTES
+from autarco_portal.site import RoofPlane
 from autarco_portal.store import person_data  # noqa: F401 - its imports complete the schema
 from autarco_portal.store.engine import make_engine, writing
 from autarco_portal.store.person_rules import NOT_PERSONAL
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Column, Table
 
-START = datetime(2023, 3, 1, 8, tzinfo=UTC)
+START = datetime(2024, 12, 1, 8, tzinfo=UTC)
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 ANNA, BOB = "annaannaannaanna", "bobbobbobbobbob1"
@@ -33,6 +36,16 @@ EMAILS = {ANNA: "anna@example.org", BOB: "bob@example.org"}
 JSON_COLUMNS = frozenset(
     {"body", "plane", "mppt_planes", "incident", "contract", "decision", "detail", "verdict"}
 )
+
+
+_CODES = {
+    ("site_roles", "kind"): "installer",
+    ("organisations", "kind"): "installer",
+    ("memberships", "role"): "staff",
+    ("personal_attributes", "source_kind"): "partner",
+    ("personal_attributes", "attribute"): "phone",
+}
+"""Values that are one of a few."""
 
 
 def canary(who: str, table: str, column: str) -> str:
@@ -55,7 +68,18 @@ def fill(engine: Engine) -> None:
                 continue
             for who in (ANNA, BOB):
                 session.execute(insert(table).values(_row(table, who)))
-        assert inspect(engine).get_table_names()
+        for who in (ANNA, BOB):
+            number = SITES[who][0]
+            attributes = Base.metadata.tables["personal_attributes"]
+            for name in (*PERSONAL_ATTRIBUTES, *ADDRESS_ATTRIBUTES):
+                is_address = name in ADDRESS_ATTRIBUTES
+                row = _row(attributes, who) | {
+                    "attribute_id": None,
+                    "attribute": name,
+                    "person_id": None if is_address else who,
+                    "site_number": number if is_address else None,
+                }
+                session.execute(insert(attributes).values(row))
 
 
 def _row(table: Table, who: str) -> dict[str, Any]:
@@ -88,6 +112,10 @@ def _value(table: Table, column: Column[Any], who: str) -> Any:
         "uninstalled_at": None,
         "serial_number": SERIALS[who],
         "logger_sn": LOGGERS[who],
+        "country": "NL",
+        "phone": f"+31 6 1234 000{number}",
+        "language": "nl" if who == ANNA else "en",
+        "time_zone": "Europe/Amsterdam",
         "latitude": 52.0,
         "longitude": 5.0,
     }
@@ -99,6 +127,8 @@ def _value(table: Table, column: Column[Any], who: str) -> Any:
         return number
     if name in known:
         return known[name]
+    if (table.name, name) in _CODES:
+        return _CODES[table.name, name]
     for key_of in column.foreign_keys:
         if key_of.column.table.name not in ("people", "sites"):
             return _value(key_of.column.table, key_of.column, who)
@@ -110,6 +140,17 @@ def _value(table: Table, column: Column[Any], who: str) -> Any:
         return False
     if column.type.python_type in (int, float):
         return number
+    if name == "plane":
+        plane = RoofPlane(
+            name=canary(who, table.name, name),
+            surface_tilt=35,
+            surface_azimuth=180,
+            modules=10,
+            pdc0=4_000,
+        )
+        return msgspec.json.encode(plane).decode()
+    if name == "mppt_planes":
+        return "[]"
     if name in JSON_COLUMNS:
         return json.dumps({"text": canary(who, table.name, name)}, separators=(",", ":"))
     return canary(who, table.name, name)

@@ -23,7 +23,6 @@ from autarco_portal.signed import Enrolled, Enrolment, SignedIn
 from autarco_portal.store import StoreError, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from autarco_portal.account import Identity
@@ -43,10 +42,9 @@ def accounts(store: Store) -> Accounts:
 
 
 @pytest.fixture
-def small(sqlite_url: str) -> Iterator[tuple[Store, Accounts]]:
+def small(sqlite_store: Store) -> tuple[Store, Accounts]:
     """On SQLite alone, where the database is not what is tested."""
-    with open_store(sqlite_url) as store:
-        yield store, Accounts(store, KEY, hasher=Hasher(CHEAP))
+    return sqlite_store, Accounts(sqlite_store, KEY, hasher=Hasher(CHEAP))
 
 
 def join(store: Store, accounts: Accounts, name: str = "An", password: str = PASSWORD) -> str:
@@ -497,25 +495,25 @@ class CountingHasher(Hasher):
         return super().matches(password, password_hash)
 
 
-def test_polling_compares_the_password_once(sqlite_url: str) -> None:
-    with open_store(sqlite_url) as store:
-        hasher = CountingHasher(CHEAP)
-        accounts = Accounts(store, KEY, hasher=hasher)
-        person_id = join(store, accounts)
-        header, now = basic("an@example.org", PASSWORD), NOW
-        for _ in range(100):
-            assert not isinstance(ask(accounts, header, now), Refused)
-            now += 5 * MINUTE
-        assert hasher.compared == 1
-        assert not isinstance(ask(accounts, header, now + timedelta(hours=1)), Refused)
-        assert hasher.compared == 2
-        for _ in range(200):
-            now += 5 * MINUTE
-            ask(accounts, header, now + timedelta(hours=1))
-        assert hasher.compared == 3
-        store.accounts.set_password(person_id, hasher.hash(Secret("a new good password")), now)
-        assert reason(ask(accounts, header, now)) is Refusal.WRONG
-        assert hasher.compared == 4
+def test_polling_compares_the_password_once(sqlite_store: Store) -> None:
+    store = sqlite_store
+    hasher = CountingHasher(CHEAP)
+    accounts = Accounts(store, KEY, hasher=hasher)
+    person_id = join(store, accounts)
+    header, now = basic("an@example.org", PASSWORD), NOW
+    for _ in range(100):
+        assert not isinstance(ask(accounts, header, now), Refused)
+        now += 5 * MINUTE
+    assert hasher.compared == 1
+    assert not isinstance(ask(accounts, header, now + timedelta(hours=1)), Refused)
+    assert hasher.compared == 2
+    for _ in range(200):
+        now += 5 * MINUTE
+        ask(accounts, header, now + timedelta(hours=1))
+    assert hasher.compared == 3
+    store.accounts.set_password(person_id, hasher.hash(Secret("a new good password")), now)
+    assert reason(ask(accounts, header, now)) is Refusal.WRONG
+    assert hasher.compared == 4
 
 
 def test_a_wrong_password_is_never_remembered_as_right(small: tuple[Store, Accounts]) -> None:
@@ -553,7 +551,7 @@ def test_nonsense_in_the_header_is_refused_calmly(
 def test_wrong_tries_must_wait_longer_and_longer(store: Store, accounts: Accounts) -> None:
     join(store, accounts)
     now, waits = NOW, []
-    for _ in range(16):
+    for _ in range(15):
         found = sign_in(accounts, password="wrong", now=now)  # noqa: S106
         assert isinstance(found, Refused)
         if found.reason is Refusal.WAIT:
@@ -594,7 +592,7 @@ def test_one_address_cannot_try_all_accounts(small: tuple[Store, Accounts]) -> N
 def test_own_successes_do_not_buy_tries_at_others(small: tuple[Store, Accounts]) -> None:
     store, accounts = small
     join(store, accounts)
-    for number in range(60):
+    for number in range(51):
         sign_in(accounts, f"p{number}", address=ELSEWHERE)
         sign_in(accounts, address=ELSEWHERE)
     assert reason(sign_in(accounts, "p99", address=ELSEWHERE)) is Refusal.WAIT
@@ -635,24 +633,24 @@ def test_codes_cannot_be_tried_at_will(store: Store, accounts: Accounts) -> None
     assert found == [Refusal.WRONG] * 6 + [Refusal.WAIT] * 2
 
 
-def test_unknown_and_known_accounts_look_and_cost_the_same(sqlite_url: str) -> None:
-    with open_store(sqlite_url) as store:
-        hasher = CountingHasher(CHEAP)
-        accounts = Accounts(store, KEY, hasher=hasher)
-        join(store, accounts, "known")
-        join(store, accounts, "disabled")
-        invited = store.people.add(name="I", email="invited@example.org", source=SELF, now=NOW)
-        accounts.invite(invited.person_id, by=None, now=NOW)
-        gone = store.people.by_email("disabled@example.org")
-        assert gone is not None
-        accounts.disable(gone.person_id, by="admin1", now=NOW)
-        for name in ("known", "disabled", "invited", "nobody"):
-            hasher.compared = 0
-            password = PASSWORD if name == "disabled" else "wrong"
-            seen = [sign_in(accounts, name, password) for _ in range(7)]
-            assert hasher.compared == 6, name
-            assert seen[:6] == [Refused(reason=Refusal.WRONG)] * 6
-            assert seen[6] == Refused(reason=Refusal.WAIT, retry_after_s=30)
+def test_unknown_and_known_accounts_look_and_cost_the_same(sqlite_store: Store) -> None:
+    store = sqlite_store
+    hasher = CountingHasher(CHEAP)
+    accounts = Accounts(store, KEY, hasher=hasher)
+    join(store, accounts, "known")
+    join(store, accounts, "disabled")
+    invited = store.people.add(name="I", email="invited@example.org", source=SELF, now=NOW)
+    accounts.invite(invited.person_id, by=None, now=NOW)
+    gone = store.people.by_email("disabled@example.org")
+    assert gone is not None
+    accounts.disable(gone.person_id, by="admin1", now=NOW)
+    for name in ("known", "disabled", "invited", "nobody"):
+        hasher.compared = 0
+        password = PASSWORD if name == "disabled" else "wrong"
+        seen = [sign_in(accounts, name, password) for _ in range(7)]
+        assert hasher.compared == 6, name
+        assert seen[:6] == [Refused(reason=Refusal.WRONG)] * 6
+        assert seen[6] == Refused(reason=Refusal.WAIT, retry_after_s=30)
 
 
 def test_a_weaker_hash_is_replaced_when_its_password_comes(small: tuple[Store, Accounts]) -> None:
@@ -722,7 +720,6 @@ def test_nothing_secret_shows_in_logs_values_errors_or_files(
         return value
 
     with open_store(str(path), migrate=True) as store:
-        logging.getLogger("sqlalchemy.engine").setLevel(logging.DEBUG)
         accounts = Accounts(store, KEY, hasher=Hasher(CHEAP))
         person = store.people.add(name="An", email="an@example.org", source=SELF, now=NOW)
         link = note(accounts.invite(person.person_id, by=None, now=NOW))
@@ -757,9 +754,8 @@ def test_nothing_secret_shows_in_logs_values_errors_or_files(
                 shown.append(repr(wrong()))
             except Exception as error:  # whatever it is, it must not tell
                 shown.append("".join(traceback.format_exception(error)))
-    logging.getLogger("sqlalchemy.engine").setLevel(logging.NOTSET)
     said = "\n".join([*shown, caplog.text])
-    assert "INSERT INTO" in caplog.text
+    assert "Running upgrade" in caplog.text
     assert "$argon2" not in said
     for secret in secrets:
         assert secret not in said

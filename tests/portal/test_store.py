@@ -140,9 +140,9 @@ def test_a_database_of_another_version_is_refused_in_a_sentence(tmp_path: Path) 
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     engine.dispose()
-    for attempt in (lambda: open_store(url), lambda: open_store(url, migrate=True)):
+    for wanted in (False, True):
         with pytest.raises(StoreError, match="9999, which a newer program made"):
-            attempt()
+            open_store(url, migrate=wanted)
 
 
 @pytest.mark.parametrize(
@@ -411,7 +411,8 @@ def test_what_an_owner_gave_ends_when_he_sells(store: Store) -> None:
     store.sites.add_owner(record.public_key, owner, NOW)
     store.sites.grant(record.public_key, person_id=guest, why="son", given_by=owner, now=NOW)
     sold = store.sites.end_owner(record.public_key, owner, NOW + DAY)
-    assert [one.until for one in (*sold.owners, *sold.grants)] == [NOW + DAY, NOW + DAY]
+    assert [one.until for one in sold.owners] == [NOW + DAY]
+    assert [one.until for one in sold.grants] == [NOW + DAY]
 
 
 def test_instants_are_utc_and_need_a_zone(store: Store) -> None:

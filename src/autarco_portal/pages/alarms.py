@@ -30,11 +30,11 @@ Number = Annotated[int, QueryParameter(name="page", ge=1, le=10_000)]
 
 @get("/alarms", sync_to_thread=True)
 def alarms(
-    portal: Here, visitor: Visiting, state: Which = "open", page: Number = 1
+    portal: Here, visitor: Visiting, which: Which = "open", page: Number = 1
 ) -> Response[str]:
     """Lists the alarms of all sites that somebody may view."""
     actor = visitor.actor
-    only_open = state == "open"
+    only_open = which == "open"
     found = portal.store.alarms.count_visible(actor, only_open=only_open)
     pages = max(1, -(-found // ROWS))
     page = min(page, pages)
@@ -46,7 +46,7 @@ def alarms(
     return show(
         visitor,
         models.Alarms(
-            state=state,
+            state=which,
             rows=tuple(
                 alarm_row(one, names.get(one.incident.site_id, one.incident.site_id))
                 for one in records

@@ -5,6 +5,7 @@ What is wrong with address or password is never said: nobody learns here who has
 
 from __future__ import annotations
 
+import ipaddress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from autarco_portal.accounts import Accounts
     from autarco_portal.signed import SignedIn
 
+NO_ADDRESS = "::"
 SESSION_S = 30 * 86_400
 """How long a browser keeps its cookie; the server ends sessions earlier (`account`)."""
 EMAIL_MAX = 254
@@ -198,8 +200,15 @@ def language(visitor: Visiting, data: Form) -> Response[None]:
 
 
 def address(request: Request[Any, Any, Any]) -> str:
-    """Returns where a request comes from."""
-    return request.client.host if request.client is not None else "127.0.0.1"
+    """Returns the IP address that a request comes from; one for all where there is none.
+
+    A server behind a Unix socket knows no addresses.
+    """
+    host = request.client.host if request.client is not None else ""
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return NO_ADDRESS
 
 
 def said(refused: Refused, wrong: str = "") -> str:

@@ -19,7 +19,6 @@ from litestar.datastructures import Cookie
 from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException, PermissionDeniedException
 from litestar.params import URLEncodedBody
-from msgspec import Struct
 
 from autarco_portal.account import Stage
 from autarco_portal.accounts import Accounts
@@ -46,19 +45,31 @@ PATH_MAX = 1_000
 """Characters of an address to come back to."""
 
 
-class Visitor(Struct, frozen=True, kw_only=True):
+class Visitor:
     """Somebody with a browser."""
 
-    path: str
-    """With its query."""
-    now: datetime
-    language: Language
-    visit: str
-    """A secret of this browser, signed in or not."""
-    token: Secret
-    """Of the session; empty for somebody who is not on the way in."""
-    signed: Signed | None
-    is_https: bool
+    def __init__(
+        self,
+        *,
+        path: str,
+        now: datetime,
+        language: Language,
+        visit: str,
+        token: Secret,
+        signed: Signed | None,
+        is_https: bool,
+    ) -> None:
+        """`path` has its query; `visit` is a secret of this browser, signed in or not.
+
+        `token` is that of the session, empty for somebody who is not on the way in.
+        """
+        self.path = path
+        self.now = now
+        self.language = language
+        self.visit = visit
+        self.token = token
+        self.signed = signed
+        self.is_https = is_https
 
     @property
     def words(self) -> Words:

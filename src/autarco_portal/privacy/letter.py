@@ -16,7 +16,7 @@ from autarco_portal.privacy.request import ARTICLES, Kind, Outcome, Request, Rig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
+    from datetime import date, datetime
 
     from autarco_portal.privacy.erasure import Impact, Kept
 
@@ -89,6 +89,31 @@ def receipt(request: Request, deadline_at: datetime) -> Letter:
             f"You will have an answer by {day} at the latest. It is free of charge.\n"
         ),
     )
+
+
+def proof_link(request_id: str, link: str, language: str) -> Letter:
+    """Returns the mail with which somebody proves that a request is his."""
+    if language == "nl":
+        text = (
+            f"Iemand deed verzoek {request_id} op uw naam. Was u dat, bevestig dan:\n{link}\n\n"
+            "Was u het niet, dan hoeft u niets te doen: er gebeurt niets.\n"
+        )
+        return Letter(subject=f"Bevestig uw verzoek {request_id}", text=text)
+    text = (
+        f"Somebody made request {request_id} in your name. If it was you, confirm it:\n{link}\n\n"
+        "If it was not, do nothing: nothing will happen.\n"
+    )
+    return Letter(subject=f"Confirm your request {request_id}", text=text)
+
+
+def warning(request: Request, days: int, deadline_at: datetime) -> Letter:
+    """Returns what the privacy officer is told `days` before the deadline; 0: it is missed."""
+    day, number = deadline.last_day(deadline_at).isoformat(), request.request_id
+    if days == 0:
+        subject = f"Request {number} ({request.right}) was not answered in time"
+        return Letter(subject=subject, text=f"Its last day was {day}.\n")
+    subject = f"Request {number} ({request.right}): {days} days left"
+    return Letter(subject=subject, text=f"It is to be answered by {day} at the latest.\n")
 
 
 def extension(request: Request, deadline_at: datetime) -> Letter:
@@ -187,3 +212,45 @@ def _kept(part: Kept, language: str) -> str:
     what = _WHAT_NL.get(part.what, part.what) if language == "nl" else part.what
     until = f", {'tot' if language == 'nl' else 'until'} {part.until}" if part.until else ""
     return f"{part.count} {what}: {part.why}{until}"
+
+
+def guarantee_lapses(contract_id: str, day: date, language: str) -> Letter:
+    """Returns the warning that a suspended guarantee is about to lapse."""
+    if language == "nl":
+        text = (
+            f"Garantie {contract_id} is opgeschort omdat wij uw gegevens niet mogen gebruiken.\n"
+            f"Op {day} vervalt zij, tenzij u de beperking of het bezwaar eerder intrekt.\n"
+        )
+        return Letter(subject=f"Garantie {contract_id} dreigt te vervallen", text=text)
+    text = (
+        f"Guarantee {contract_id} is suspended because we may not use your data.\n"
+        f"On {day} it lapses, unless you end the restriction or objection before.\n"
+    )
+    return Letter(subject=f"Guarantee {contract_id} is about to lapse", text=text)
+
+
+def decided(thing: str, effect: str, contest_until: datetime, language: str) -> Letter:
+    """Returns what a person is told of a program's decision, and how a person looks at it."""
+    day = deadline.last_day(contest_until)
+    if language == "nl":
+        text = (
+            f"Ons systeem besloot over {thing}: {effect}.\n"
+            f"Wilt u dat een medewerker ernaar kijkt, zeg dat dan in het portaal tot en met {day}."
+            "\nTot dan is het besluit niet definitief.\n"
+        )
+        return Letter(subject=f"Een besluit over {thing}", text=text)
+    text = (
+        f"Our system decided about {thing}: {effect}.\n"
+        f"If you want an employee to look at it, say so in the portal until {day}.\n"
+        "Until then the decision is not final.\n"
+    )
+    return Letter(subject=f"A decision about {thing}", text=text)
+
+
+def new_policy(starts_on: date, link: str, language: str) -> Letter:
+    """Returns the notice of a significant change of the policy."""
+    if language == "nl":
+        text = f"Vanaf {starts_on} geldt ons nieuwe privacybeleid. U leest het hier:\n{link}\n"
+        return Letter(subject="Ons privacybeleid verandert", text=text)
+    text = f"From {starts_on} on our new privacy policy applies. You can read it here:\n{link}\n"
+    return Letter(subject="Our privacy policy changes", text=text)

@@ -7,6 +7,7 @@ one write lock at its start, so that nobody finds at its end that another was fa
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,6 +51,9 @@ class StoreUnavailable(StoreError):
 
 def make_engine(url: str) -> Engine:
     """Returns an engine for a URL, or for the path of an SQLite file; raises StoreError."""
+    # At its DEBUG level it prints rows: people, hashes, secrets. A program's root level alone must
+    # not switch that on.
+    logging.getLogger("sqlalchemy.engine").setLevel(logging.WARNING)
     address = _address(url)
     if address.get_backend_name() == "postgresql":
         return create_engine(

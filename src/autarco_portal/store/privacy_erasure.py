@@ -41,7 +41,7 @@ from autarco_portal.store.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from datetime import datetime
 
     from sqlalchemy import Table
@@ -163,6 +163,34 @@ class Erasure:
             if end is not None:
                 _keep_proof(session, *end(removed))
         return removed
+
+    def photos_elsewhere(self, sites: Collection[str]) -> frozenset[str]:
+        """Returns the hashes of photos that other sites have: their files stay."""
+        others = (
+            select(PhotoRow.sha256)
+            .join(SiteRow, SiteRow.number == PhotoRow.site_number)
+            .where(SiteRow.public_key.not_in(sites))
+        )
+        with reading(self._engine) as session:
+            return frozenset(session.scalars(others.distinct()))
+
+    def overwrite(self) -> bool:
+        """Takes what was erased out of SQLite's log too; tells whether nobody hindered it.
+
+        Deleted rows are overwritten where they were (`secure_delete`), but the write-ahead log
+        keeps older pages until it is emptied. PostgreSQL overwrites by its own vacuum.
+        """
+        if self._engine.dialect.name != "sqlite":
+            return True
+        connection = self._engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            row = cursor.fetchone()
+            cursor.close()
+        finally:
+            connection.close()
+        return row is not None and row[0] == 0
 
     def traces(self, person_id: str) -> list[str]:
         """Returns the tables that still lead to a person, apart from those that are proof."""
