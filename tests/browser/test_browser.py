@@ -189,7 +189,8 @@ def test_a_site_draws_its_day_and_tells_under_the_pointer(
     shoot(signed_in, "site")
     plot = element(signed_in, "#power .plot")
     signed_in.execute_script("arguments[0].scrollIntoView({block: 'center'})", plot)
-    ActionChains(signed_in).move_to_element(plot).perform()
+    # In the afternoon: at noon, the middle, nothing was received.
+    ActionChains(signed_in).move_to_element_with_offset(plot, 120, 0).perform()
     hover = until(
         signed_in, lambda: signed_in.find_elements("css selector", "#power .hoverlayer .legendtext")
     )
