@@ -18,7 +18,6 @@ from autarco_ingest.catalog import CatalogError, NoCatalogError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-    from datetime import date
 
     import pyarrow as pa
     from pyarrow.fs import FileSystem
