@@ -10,15 +10,14 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import msgspec
-import person_rows
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from person_rows import ANNA, BOB, LOGGERS, NOW, SERIALS
 from PIL import Image
 from sqlalchemy import delete
 
+import person_rows
 import rows
 from autarco_ingest import catalog, paths, schema
 from autarco_ingest.lake import Lake
@@ -29,10 +28,12 @@ from autarco_portal.lake_reader import LakeReader
 from autarco_portal.photos import Photo, PhotoFiles, PhotoKind
 from autarco_portal.portal_paths import PortalDirectory
 from autarco_portal.store import Store
+from autarco_portal.store.declarative import Base
 from autarco_portal.store.engine import make_engine, writing
 from autarco_portal.store.person_rules import REACHES
 from autarco_portal.store.record_tables import PhotoRow
-from autarco_portal.store.tables import Base, PersonRow
+from autarco_portal.store.tables import PersonRow
+from person_rows import ANNA, BOB, LOGGERS, NOW, SERIALS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,10 +11,11 @@ import pytest
 from sqlalchemy import select, update
 
 import person_rows
+from autarco_portal.store.declarative import Base
 from autarco_portal.store.engine import StoreError, make_engine, reading, writing
 from autarco_portal.store.person_data import ANOTHER, PersonData
 from autarco_portal.store.person_rules import NOT_PERSONAL, REACHES, REFERENCED
-from autarco_portal.store.tables import Base, GrantRow, InverterRow, SiteOwnerRow
+from autarco_portal.store.tables import GrantRow, InverterRow, SiteOwnerRow
 from person_rows import ANNA, BOB, NOW, START
 
 if TYPE_CHECKING:
