@@ -28,6 +28,16 @@ class PortalDirectory(msgspec.Struct, frozen=True):
         return cls(data.root / "portal")
 
     @property
+    def database(self) -> Path:
+        """The store, unless a URL names another."""
+        return self.root / "portal.sqlite"
+
+    @property
+    def secret_key(self) -> Path:
+        """The key that links and counters of failures are signed with; for its owner only."""
+        return self.root / "secret.key"
+
+    @property
     def sites(self) -> Path:
         """The sites, as a JSON list, where no store keeps them."""
         return self.root / "sites.json"
