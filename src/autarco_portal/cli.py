@@ -10,7 +10,14 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from autarco_portal import cli_analyse, cli_serve, cli_settle, cli_weather
+from autarco_portal import (
+    cli_accounts,
+    cli_analyse,
+    cli_serve,
+    cli_settle,
+    cli_sites,
+    cli_weather,
+)
 from autarco_portal.cli_command import DONE, INTERRUPTED, WRONG_USE, Parser, UsageError
 
 if TYPE_CHECKING:
@@ -19,6 +26,8 @@ if TYPE_CHECKING:
 
 GROUPS = (
     cli_serve.register,
+    cli_accounts.register,
+    cli_sites.register,
     cli_weather.register,
     cli_analyse.register,
     cli_settle.register,
