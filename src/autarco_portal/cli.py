@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from autarco_portal import (
     cli_accounts,
     cli_analyse,
+    cli_privacy,
     cli_serve,
     cli_settle,
     cli_sites,
@@ -31,6 +32,7 @@ GROUPS = (
     cli_weather.register,
     cli_analyse.register,
     cli_settle.register,
+    cli_privacy.register,
 )
 """In the order in which `--help` lists them."""
 
