@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 from autarco_portal import (
     cli_accounts,
     cli_analyse,
+    cli_audit,
+    cli_demo,
+    cli_export,
     cli_privacy,
     cli_serve,
     cli_settle,
@@ -33,6 +36,9 @@ GROUPS = (
     cli_analyse.register,
     cli_settle.register,
     cli_privacy.register,
+    cli_export.register,
+    cli_audit.register,
+    cli_demo.register,
 )
 """In the order in which `--help` lists them."""
 
