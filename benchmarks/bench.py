@@ -2,7 +2,8 @@
 
 One after the other, since each wants the machine for itself; in under 20 minutes on two cores. What
 takes longer is not in it: a simulated day of 10,000 sticks (`soak.py`), 100,000 connections
-(`connections.py --connections 100000 --servers 6`), 26 million readings (`lake_queries.py`). A
+(`connections.py --connections 100000 --servers 6`), 26 million readings (`lake_queries.py`), the
+whole study of losses (`injected_losses.py`). A
 claim that does not hold goes into the page, the set goes on, and ends with exit code 1.
 """
 
@@ -22,6 +23,10 @@ BENCHMARKS = Path(__file__).parent
 # Short ones first: whoever sees one fail need not wait for the rest.
 SET = (
     ("decode.py",),
+    ("settlement_speed.py", "--rounds", "5"),
+    ("expected_energy.py", "--rounds", "3", "--pvlib-sites", "10", "--model-chain-sites", "2"),
+    ("detection_speed.py", "--rounds", "1"),
+    ("injected_losses.py", "--short", "--rounds", "8"),
     ("lake_encoding.py", "--days", "5", "--rounds", "5"),
     ("lake_queries.py", "--inverters", "10000", "--days", "1"),
     ("store.py", "--rounds", "5"),

@@ -1,11 +1,14 @@
 """What would a fleet of roofs have yielded, day by day, under real weather?
 
 A stand-in for a fleet whose faults are known: its roofs are made up, the weather over them is
-real (BRON: KNMI, five stations, blended for each cell of a tenth of a degree), and between them is
-the portal's own model (`weather_sky`, `performance_kernel`): beam and diffuse, planes with their
-horizons, cells' temperature, inverters' limits. Each roof then has its own level, noise from day to
-day, a slow wander of weeks, and days without data. Beside it stands what the portal would hold
-against it: the clear sky's energy, of roofs whose horizon the portal knows or does not.
+real (BRON: KNMI, the two nearest of five stations, for each cell of a tenth of a degree), and
+between them is the portal's own model (`weather_sky`, `performance_kernel`): beam and diffuse,
+planes with their horizons, cells' temperature, inverters' limits. Each roof then has its own level,
+noise from day to day, a slow wander of weeks, and days without data.
+
+Beside it stands what the portal would hold against it, of roofs whose horizon it knows or does not:
+the energy of the clear sky, and that of the weather, which it has from the other three stations and
+so never exactly.
 
 Another fleet can take its place if it fills `FleetDays`. There is no snow and no fault.
 """
@@ -33,6 +36,8 @@ KNMI = record.REPOSITORY.parent / "shared" / "data" / "weather" / "knmi"
 STATIONS = (240, 260, 348, 356, 370)
 LATITUDES, LONGITUDES = (51.75, 52.15), (4.80, 5.50)
 """Between the stations."""
+NEAREST = 2
+"""Stations that make a roof's own weather."""
 TIME_ZONE = "Europe/Amsterdam"
 _HORIZON_STEP = 30
 
@@ -61,6 +66,8 @@ class FleetDays(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """As the portal knows them."""
     energy_kwh: Floats
     clearsky_kwh: Floats
+    weather_kwh: Floats
+    """Expected with the weather of stations farther away."""
     coverage: Floats
 
     @property
@@ -92,15 +99,16 @@ def made_fleet(count: int, seed: int, noise: Noise, first: dt.date, last: dt.dat
         known = [_seen(site, horizon) for site, horizon in zip(roofs, surveyed, strict=True)]
 
     days = (last - first).days
-    energy, clearsky = np.empty((days, count)), np.empty((days, count))
+    energy, clearsky, expected = (np.empty((days, count)) for _ in range(3))
     cells: dict[tuple[float, float], list[int]] = {}
     for number, site in enumerate(roofs):
         cell = round(site.latitude, 1), round(site.longitude, 1)
         cells.setdefault(cell, []).append(number)
     for cell, numbers in cells.items():
-        cloudy, clear = _skies(cell, first, last)
+        cloudy, farther, clear = _skies(cell, first, last)
         energy[:, numbers] = _daily(cloudy, [real[number] for number in numbers])
-        clearsky[:, numbers] = _daily(clear, [known[number] for number in numbers])
+        seen = [known[number] for number in numbers]
+        clearsky[:, numbers], expected[:, numbers] = _daily(clear, seen), _daily(farther, seen)
 
     level = random.normal(1, 0.05, count)
     sd = random.uniform(noise.daily_low, noise.daily_high, count)
@@ -113,6 +121,7 @@ def made_fleet(count: int, seed: int, noise: Noise, first: dt.date, last: dt.dat
         sites=known,
         energy_kwh=energy,
         clearsky_kwh=clearsky,
+        weather_kwh=expected,
         coverage=coverage,
     )
 
@@ -164,15 +173,20 @@ def _seen(site: Site, heights: Floats) -> Site:
 @functools.cache
 def _skies(
     cell: tuple[float, float], first: dt.date, last: dt.date
-) -> tuple[weather_sky.Sky, weather_sky.Sky]:
-    """The cloudy and the clear sky of a cell, hour by hour, for the local days of the span."""
+) -> tuple[weather_sky.Sky, weather_sky.Sky, weather_sky.Sky]:
+    """The sky of a cell, that of stations farther away, and the clear one, for the span's hours."""
     stations, rows = _weather(first, last)
-    cloudy = weather_sky.sky(weather.blend(*cell, stations, rows))
+    nearest = [name for name, _ in weather.nearest_weights(*cell, stations, nearest=NEAREST)]
+    near = [station for station in stations if station.station in nearest]
+    far = [station for station in stations if station.station not in nearest]
+    cloudy, farther = (
+        weather_sky.sky(weather.blend(*cell, chosen, rows)) for chosen in (near, far)
+    )
     with warnings.catch_warnings():
         # pvlib 0.16.1 looks at what pandas 3.1 calls day_of_year.
         warnings.filterwarnings("ignore", "DatetimeIndex.dayofyear is deprecated")
         clear = weather_sky.clear_sky(*cell, cloudy.ts_us, step_s=weather.STEP_S)
-    return cloudy, clear
+    return cloudy, farther, clear
 
 
 @functools.cache

@@ -22,14 +22,18 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import msgspec
 import pyarrow as pa
+import pyarrow.parquet as pq
+import structlog
 
 from autarco_ingest import durable, paths, schema, views
-from autarco_ingest.file_signature import signature
+from autarco_ingest.file_signature import Signature, signature
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pyarrow.fs import FileSystem
+
+log = structlog.get_logger(__name__)
 
 _OFFLINE: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
@@ -50,6 +54,9 @@ VIEWS = ("readings", "sessions", "quarantine", "latest", *views.COLUMNS)
 
 _FILES = "moment_files"
 """Schema of the views that change with every moment."""
+
+_DERIVED = "analytics"
+"""Schema of the views on what others derived from the tables; see `paths.derived_tables`."""
 
 _VIEW_DEFINITIONS = """
 SELECT sql FROM duckdb_views() WHERE database_name = 'catalog' AND NOT internal
@@ -102,9 +109,10 @@ def rebuild(
     draft = data.catalog_draft
     _remove_draft(draft)
     try:
-        draft.write_bytes(_skeleton(time_zone))
+        draft.write_bytes(_skeleton(time_zone, draft))
         with _connect(remote, draft) as connection:
             connection.begin()
+            _add_derived(connection, data)
             for name, sql in _sources(moment):
                 connection.execute(f"CREATE OR REPLACE VIEW {_FILES}.{_name(name)} AS {sql}")
             connection.commit()
@@ -113,6 +121,42 @@ def rebuild(
     # Somebody may have changed the old catalog by hand: its log must not be applied to this one.
     data.catalog_wal.unlink(missing_ok=True)
     durable.replace(draft, data.catalog)
+
+
+def publish(data: paths.DataDirectory) -> None:
+    """Shows derived tables that the catalog does not know yet; without a catalog does nothing.
+
+    New files of a known table show by themselves, and the server's next catalog has all of them:
+    this is for the first day of a table, and for when no server runs. Raises CatalogError, OSError.
+    """
+    for _ in range(ATTACH_ATTEMPTS):
+        before = signature(data.catalog)
+        if before is None:
+            return
+        with _connect(None) as connection:
+            _attach(connection, data.catalog)
+            shown = connection.execute(
+                "SELECT view_name FROM duckdb_views() "
+                "WHERE database_name = 'catalog' AND schema_name = ?",
+                [_DERIVED],
+            ).fetchall()
+        if {name for (name,) in shown} >= paths.derived_tables(data).keys():
+            return
+        draft = data.catalog_draft.with_name(f".{data.catalog_draft.name}.derived")
+        _remove_draft(draft)
+        shutil.copyfile(data.catalog, draft)
+        try:
+            with _connect(None, draft) as connection:
+                connection.begin()
+                _add_derived(connection, data)
+                connection.commit()
+        except duckdb.Error as error:
+            raise CatalogError(f"cannot show derived tables in the catalog: {error}") from error
+        # A newer catalog must not give way to the copy of an older one.
+        if signature(data.catalog) == before:
+            durable.replace(draft, data.catalog)
+            return
+        _remove_draft(draft)
 
 
 def query(data: paths.DataDirectory, sql: str, remote: FileSystem | None = None) -> pa.Table:
@@ -128,18 +172,24 @@ def query(data: paths.DataDirectory, sql: str, remote: FileSystem | None = None)
             f"no catalog in {data.root}: start `autarco-ingest serve` there once, or name the "
             "right data directory"
         )
-    # The file of latest readings keeps its name, and DuckDB opens a file more than once. When it is
-    # replaced in between, what is read does not belong together.
+    # The file of latest readings keeps its name, as those of derived tables do, and DuckDB opens a
+    # file more than once. When it is replaced in between, what is read does not belong together.
     for attempt in range(1, ATTACH_ATTEMPTS + 1):
-        before = signature(data.latest)
+        before = _replaced_in_place(data)
         try:
             return _answer(data, sql, remote)
         except QueryError:
             raise
         except CatalogError:
-            if signature(data.latest) == before or attempt == ATTACH_ATTEMPTS:
+            if _replaced_in_place(data) == before or attempt == ATTACH_ATTEMPTS:
                 raise
     raise AssertionError("the last attempt returns or raises")
+
+
+def _replaced_in_place(data: paths.DataDirectory) -> list[Signature | None]:
+    """Looks at what is replaced under its own name; a rename shows in the directory too."""
+    directories = paths.derived_directories(data)
+    return [signature(data.latest), *(signature(directory) for directory in directories)]
 
 
 def _answer(data: paths.DataDirectory, sql: str, remote: FileSystem | None) -> pa.Table:
@@ -201,7 +251,8 @@ def _named(connection: duckdb.DuckDBPyConnection, catalog: Path) -> list[str]:
     except duckdb.Error as error:
         raise CatalogError(f"cannot read {catalog}: {error}") from error
     names = {name for (sql,) in definitions for name in _FILE_NAME.findall(sql)}
-    return [name.replace("''", "'") for name in sorted(names)]
+    # What is matched by a pattern belongs to whoever derives it.
+    return [name.replace("''", "'") for name in sorted(names) if "*" not in name]
 
 
 def _connect(remote: FileSystem | None, file: Path | str = ":memory:") -> duckdb.DuckDBPyConnection:
@@ -214,26 +265,24 @@ def _connect(remote: FileSystem | None, file: Path | str = ":memory:") -> duckdb
 
 
 @functools.lru_cache(maxsize=4)
-def _skeleton(time_zone: str) -> bytes:
-    """Returns the bytes of a catalog of no files.
+def _skeleton(time_zone: str, draft: Path) -> bytes:
+    """Returns the bytes of a catalog of no files, made as `draft`, which must not exist.
 
     Its views and 150 comments are most of the work of a catalog, and the same in each.
     """
-    with tempfile.TemporaryDirectory() as directory:
-        file = Path(directory) / "catalog.duckdb"
-        with _connect(None, file) as connection:
-            connection.begin()
-            connection.execute(f"CREATE SCHEMA {_FILES}")
-            for name, sql in _sources(Moment()):
-                connection.execute(f"CREATE VIEW {_FILES}.{_name(name)} AS {sql}")
-            for view in _views(time_zone):
-                _create(connection, view)
-            for macro in views.bounded(time_zone):
-                connection.execute(
-                    f"CREATE MACRO {_name(macro.name)}(first_day, last_day) AS TABLE {macro.sql}"
-                )
-            connection.commit()
-        return file.read_bytes()
+    with _connect(None, draft) as connection:
+        connection.begin()
+        connection.execute(f"CREATE SCHEMA {_FILES}")
+        for name, sql in _sources(Moment()):
+            connection.execute(f"CREATE VIEW {_FILES}.{_name(name)} AS {sql}")
+        for view in _views(time_zone):
+            _create(connection, view)
+        for macro in views.bounded(time_zone):
+            connection.execute(
+                f"CREATE MACRO {_name(macro.name)}(first_day, last_day) AS TABLE {macro.sql}"
+            )
+        connection.commit()
+    return draft.read_bytes()
 
 
 def _views(time_zone: str) -> list[views.View]:
@@ -247,6 +296,34 @@ def _views(time_zone: str) -> list[views.View]:
 def _table_view(name: str, comment: str, table: schema.Table) -> views.View:
     sql = _select(table, f"{_FILES}.{_name(name)}")
     return views.View(name=name, comment=comment, sql=sql, columns=table.columns)
+
+
+def _add_derived(connection: duckdb.DuckDBPyConnection, data: paths.DataDirectory) -> None:
+    """Makes a view of each derived table, with the comments that its files carry.
+
+    Its files are not named but matched, so that a new month shows by itself.
+    """
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_DERIVED}")
+    for name, files in paths.derived_tables(data).items():
+        try:
+            carried = pq.read_schema(files[-1])
+        except (OSError, pa.ArrowException):
+            # Whoever derives it makes it anew; the readings must show meanwhile.
+            log.warning("derived table cannot be read", file=str(files[-1]))
+            continue
+        view = f"{_DERIVED}.{_name(name)}"
+        pattern = _text(str(files[-1].parent / "*.parquet"))
+        connection.execute(
+            f"CREATE OR REPLACE VIEW {view} AS "  # noqa: S608
+            f"SELECT * FROM read_parquet([{pattern}], union_by_name = true)"
+        )
+        comment = (carried.metadata or {}).get(b"description", b"").decode()
+        connection.execute(f"COMMENT ON VIEW {view} IS {_text(comment)}")
+        for field in carried:
+            notes = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
+            unit = f" [{notes['unit']}]" if "unit" in notes else ""
+            text = notes.get("description", "") + unit
+            connection.execute(f"COMMENT ON COLUMN {view}.{_name(field.name)} IS {_text(text)}")
 
 
 def _sources(moment: Moment) -> Iterator[tuple[str, str]]:

@@ -37,8 +37,9 @@ BENCH_WINDOW_MAX = 128
 DAYS_MAX = 400
 
 _VIEWS = """
-SELECT view_name AS view, comment AS holds FROM duckdb_views()
-WHERE database_name = 'catalog' AND schema_name = 'main' AND NOT internal ORDER BY view_name
+SELECT if(schema_name = 'main', '', schema_name || '.') || view_name AS view, comment AS holds
+FROM duckdb_views() WHERE database_name = 'catalog' AND schema_name IN ('main', 'analytics')
+AND NOT internal ORDER BY schema_name DESC, view_name
 """
 
 
@@ -112,7 +113,10 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("--to", required=True, type=_endpoint, metavar="HOST:PORT")
     simulate.add_argument("--seed", type=int, default=1, metavar="S")
     simulate.add_argument("--end", type=_moment, metavar="ISO", help="last moment (default: now)")
-    simulate.add_argument("--truth", type=Path, metavar="FILE", help="write real kWh as JSON")
+    simulate.add_argument("--truth", type=Path, metavar="FILE", help="write roofs, faults, kWh")
+    simulate.add_argument(
+        "--town", action="store_true", help="neighbours, and a fault of each kind among them"
+    )
     simulate.add_argument("--timeout", type=_seconds, default=11.0, metavar="S", help="per answer")
 
     bench = add("bench", _bench, "Measure a server on this machine with a fleet of made-up sticks.")
@@ -256,6 +260,7 @@ def _simulate(parsed: argparse.Namespace) -> int:
         days=parsed.days,
         seed=parsed.seed,
         end=parsed.end or datetime.now(UTC),
+        town=parsed.town,
         answer_timeout_s=parsed.timeout,
     )
     outcome = simulate.run(plan)

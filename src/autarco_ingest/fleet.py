@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -26,6 +26,8 @@ WAKE_ELEVATION_DEG = 1.5
 # Serial numbers that no maker gave out: easy to recognise, and to delete again.
 LOGGER_SN_FIRST = 1_700_000_001
 PANEL_KWP = 0.36
+OVER_VOLTAGE_HOURS = (11.5, 15.0)
+"""Local time in which a weak grid is too high when its roofs all feed in."""
 _DAY = timedelta(days=1)
 
 
@@ -35,6 +37,9 @@ class Fault(StrEnum):
     NONE = "none"
     BROKEN_STRING = "broken string"
     OUTAGE = "communication outage"
+    DEAD = "dead inverter"
+    OVER_VOLTAGE = "over-voltage trips"
+    UNPLUGGED = "stick unplugged"
 
 
 class Change(StrEnum):
@@ -69,6 +74,8 @@ class Site:
     kwp: float
     second_string_share: float
     rated_w: float
+    fault_day: int = 1
+    """Number of the day, from 0, on which the fault begins; the outage has its own."""
     first_poll_s: int
     seed: int
 
@@ -200,6 +207,30 @@ def sites(count: int, seed: int) -> list[Site]:
     return [_site(index, dice) for index in range(count)]
 
 
+TOWN_FAULTS = {1: Fault.BROKEN_STRING, 2: Fault.OUTAGE, 4: Fault.DEAD, 6: Fault.OVER_VOLTAGE,
+               8: Fault.UNPLUGGED}  # fmt: skip
+
+
+def town(count: int, seed: int, days: int) -> list[Site]:
+    """Lays out a fleet within some kilometres, whose roofs look about the same way.
+
+    These are neighbours that can be compared. Each kind of fault is planted once, if there are
+    roofs enough, and begins when two thirds of `days` have passed.
+    """
+    dice = random.Random(f"town {seed}")  # noqa: S311
+    return [
+        replace(
+            site,
+            fault=TOWN_FAULTS.get(index, Fault.NONE),
+            fault_day=days * 2 // 3,
+            latitude=dice.uniform(52.07, 52.11),
+            longitude=dice.uniform(5.08, 5.14),
+            azimuth=dice.uniform(165, 195),
+        )
+        for index, site in enumerate(sites(count, seed))
+    ]
+
+
 def _site(index: int, dice: random.Random) -> Site:
     # The third roof keeps an inverter clock in its frames: only that dates a record of a stick
     # that lost its own clock.
@@ -290,14 +321,23 @@ class Plant:
             if not awake:
                 awake = True
                 yield Event(at_s, Change.POWER_ON)
-            if outage and link_down and not restarted and at_s >= sum(outage) // 2:
+            if (
+                outage
+                and link_down
+                and not restarted
+                and self.site.fault is Fault.OUTAGE
+                and at_s >= sum(outage) // 2
+            ):
                 # Somebody pulls the plug, hoping that it helps: the stick forgets the time.
                 restarted = True
                 yield Event(at_s, Change.POWER_OFF)
                 yield Event(at_s, Change.POWER_ON)
             strings = self._strings(at_s, elevation, azimuth, haze, dice)
+            if self._is_off(at_s):
+                # Without load the modules show their open voltage and give no current.
+                strings = [(round(volt * 1.2, 1), 0.0) for volt, _ in strings]
             dc_w = sum(volt * ampere for volt, ampere in strings)
-            ac_w = self._ac_power(dc_w)
+            ac_w = 0.0 if self._is_off(at_s) else self._ac_power(dc_w)
             day = datetime.fromtimestamp(at_s, ZONE).date()
             energy_wh = (before_w + ac_w) / 2 * UPLOAD_PERIOD_S / 3_600
             before_w = ac_w
@@ -307,6 +347,9 @@ class Plant:
 
     def outage(self) -> tuple[int, int] | None:
         """Tells from when to when this roof had no internet; unix seconds."""
+        if self.site.fault is Fault.UNPLUGGED:
+            # Nobody notices before the simulation ends.
+            return local_s(self._fault_day(), 9), self.span.end_s + UPLOAD_PERIOD_S
         if self.site.fault is not Fault.OUTAGE:
             return None
         day = self.span.days[max(0, len(self.span.days) - 2)]
@@ -318,7 +361,48 @@ class Plant:
             return None
         if len(self.span.days) == 1:
             return local_s(self.span.days[0], 12)
-        return local_s(self.span.days[1], 0)
+        return local_s(self._fault_day(), 0)
+
+    def fault_from_s(self) -> int | None:
+        """Tells since when this roof has its fault; unix seconds."""
+        match self.site.fault:
+            case Fault.NONE:
+                return None
+            case Fault.BROKEN_STRING:
+                return self.broken_from_s()
+            case Fault.OUTAGE | Fault.UNPLUGGED:
+                outage = self.outage()
+                return outage[0] if outage else None
+            case Fault.DEAD:
+                return local_s(self._fault_day(), 11)
+            case Fault.OVER_VOLTAGE:
+                return local_s(self._fault_day(), OVER_VOLTAGE_HOURS[0])
+
+    def _fault_day(self) -> date:
+        return self.span.days[min(self.site.fault_day, len(self.span.days) - 1)]
+
+    def _is_off(self, at_s: int) -> bool:
+        """Tells whether the inverter gives nothing whatever the light."""
+        since_s = self.fault_from_s()
+        if since_s is None or at_s < since_s:
+            return False
+        if self.site.fault is Fault.DEAD:
+            return True
+        return self.site.fault is Fault.OVER_VOLTAGE and self._grid_rise_v(at_s) < 0
+
+    def _grid_rise_v(self, at_s: int) -> float:
+        """Returns the volts that a weak grid adds around noon; below zero just after a trip.
+
+        The inverter lets go when the voltage has risen for a while, and comes back minutes later.
+        """
+        since_s = self.fault_from_s()
+        if self.site.fault is not Fault.OVER_VOLTAGE or since_s is None or at_s < since_s:
+            return 0.0
+        hour = (at_s - local_s(datetime.fromtimestamp(at_s, ZONE).date(), 0)) / 3_600
+        if not OVER_VOLTAGE_HOURS[0] <= hour < OVER_VOLTAGE_HOURS[1]:
+            return 0.0
+        step = at_s // UPLOAD_PERIOD_S % 8
+        return 20.0 + step if step < 4 else -1.0
 
     def _strings(
         self, at_s: int, elevation: float, azimuth: float, haze: float, dice: random.Random
@@ -364,6 +448,9 @@ class Plant:
         grid_v = round(
             231 + 2.5 * math.sin(math.tau * hour / 24) + 0.0012 * ac_w + dice.gauss(0, 0.5), 1
         )
+        rise_v = self._grid_rise_v(at_s)
+        if rise_v > 0:
+            grid_v = round(231 + rise_v + dice.gauss(0, 0.2), 1)
         ampere = round(ac_w / grid_v, 1)
         # The stick polls each minute and sends what it has: the inverter's clock lags a little.
         clock = datetime.fromtimestamp(at_s - dice.randrange(50), ZONE).replace(tzinfo=None)

@@ -173,6 +173,25 @@ class DataDirectory(msgspec.Struct, frozen=True):
         return self.root / ".catalog-draft.duckdb"
 
 
+def derived_tables(data: DataDirectory) -> dict[str, list[Path]]:
+    """Lists the files of tables that others derive from ours, by table.
+
+    A directory below `portal/analytics` is a table; its files hold its name and comments.
+    """
+    found = {
+        directory.name: [
+            path for path in sorted(directory.glob("*.parquet")) if not path.name.startswith(".")
+        ]
+        for directory in derived_directories(data)
+    }
+    return {name: files for name, files in found.items() if files}
+
+
+def derived_directories(data: DataDirectory) -> list[Path]:
+    """Lists the directories of those tables."""
+    return sorted(path for path in (data.root / "portal" / "analytics").glob("*") if path.is_dir())
+
+
 def table_directory(lake: Path, table: str) -> Path:
     """Returns the directory of one Delta table."""
     return lake / table

@@ -44,6 +44,8 @@ class Plan:
     days: int
     end: datetime
     seed: int = 1
+    town: bool = False
+    """Neighbours with a fault of each kind among them, in place of a fleet all over the country."""
     answer_timeout_s: float = ANSWER_TIMEOUT_S
     reconnect_s: float = RECONNECT_S
 
@@ -112,7 +114,12 @@ async def simulate(plan: Plan) -> Outcome:
     sky = fleet.Sky(span, plan.seed)
     outcome = Outcome()
     started_s = time.perf_counter()
-    plants = [fleet.Plant(site, sky, span) for site in fleet.sites(plan.sticks, plan.seed)]
+    laid_out = (
+        fleet.town(plan.sticks, plan.seed, plan.days)
+        if plan.town
+        else fleet.sites(plan.sticks, plan.seed)
+    )
+    plants = [fleet.Plant(site, sky, span) for site in laid_out]
     title = f"{plan.sticks} sticks, {plan.days} days"
     with Meter(title, len(plants) * (span.end_s - span.start_s)) as meter:
         async with trio.open_nursery() as nursery:
@@ -124,7 +131,7 @@ async def simulate(plan: Plan) -> Outcome:
 
 
 def write_truth(outcome: Outcome, path: Path) -> None:
-    """Writes what each inverter really produced, kWh per local day."""
+    """Writes what each roof is, what is wrong with it, and its real kWh per local day."""
     path.write_text(json.dumps({"inverters": outcome.truth}, indent=1) + "\n", encoding="utf-8")
 
 
@@ -194,7 +201,14 @@ class _Courier:
                 "logger_sn": site.identity.logger_sn,
                 "sensor_type": site.identity.sensor_type,
                 "kwp": site.kwp,
+                "rated_w": site.rated_w,
+                "latitude": site.latitude,
+                "longitude": site.longitude,
+                "tilt": site.tilt,
+                "azimuth": site.azimuth,
+                "second_string_share": site.second_string_share,
                 "fault": site.fault.value,
+                "fault_from": _iso(plant.fault_from_s()),
                 "broken_from": _iso(plant.broken_from_s()),
                 "outage": [_iso(at_s) for at_s in plant.outage() or ()],
                 "readings": self._acknowledged,

@@ -1,7 +1,8 @@
 """What does a day of the year give at each site on average, over the whole years of weather?
 
 Modelling ten years for a site takes as long as a thousand of its days, so the means are kept, and
-made again only when the site or the weather files changed.
+made again only when the site changed, or there are other stations or years. An hour that a later
+file corrects waits for that.
 """
 
 from __future__ import annotations
@@ -131,10 +132,11 @@ def _years(index: Index) -> tuple[int, int] | None:
 
 
 def _key(site: Site, index: Index) -> str:
-    """Another site or other weather, other means."""
+    """Another site, other stations or years, other means."""
     told = [
         msgspec.json.encode((site.latitude, site.longitude, site.pac0, site.planes)).decode(),
-        *sorted(one.sha256 for one in index.files),
+        *(one.station for one in index.stations),
+        str(_years(index)),
         MODEL_VERSION,
     ]
     return hashlib.sha256("|".join(told).encode()).hexdigest()[:16]

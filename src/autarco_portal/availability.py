@@ -9,6 +9,7 @@ Pure: one inverter's grid in, numbers out.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,9 @@ class AvailabilityRules(msgspec.Struct, frozen=True, kw_only=True):
     counter_steps_min: float = 2.0
     """A gap is judged if at least so many steps of the counter were expected. Our choice: the
     counter's step then moves the share by half at most."""
+    gap_min: timedelta = timedelta(minutes=30)
+    """A shorter gap is not judged: of so little energy, the counter's step and the sun's moods make
+    any share. As long as an outage must last."""
     idle_share: float = 0.01
     """Of its rating; an inverter that gives more runs, whatever its status says. Our choice."""
 
@@ -193,13 +197,15 @@ def is_off(day: InverterDay, rules: AvailabilityRules | None = None) -> Bools:
 def _judged(day: InverterDay, first: int, end: int, rise: float, rules: AvailabilityRules) -> Gap:
     span = slice(first, end)
     expected = float(np.nansum(day.ac_power_expected[span])) * day.step_hours
-    kind = kind_of_gap(
-        rise,
-        expected,
-        peers_produce=bool(np.any(is_bright(day, rules)[span])),
-        counter_step_wh=day.counter_step_wh,
-        rules=rules,
-    )
+    kind = GapKind.UNKNOWN
+    if (end - first) * day.step >= rules.gap_min:
+        kind = kind_of_gap(
+            rise,
+            expected,
+            peers_produce=bool(np.any(is_bright(day, rules)[span])),
+            counter_step_wh=day.counter_step_wh,
+            rules=rules,
+        )
     lost = 0.0
     if kind in (GapKind.OUTAGE, GapKind.PARTIAL):
         lost = max(0.0, expected - rise)

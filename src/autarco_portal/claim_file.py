@@ -295,9 +295,11 @@ def _counters(readings: pa.Table, site: Site) -> bytes:
         readings.select(["inverter_sn", "ts", "energy_total_wh"])
     )
     serials = sorted({inverter.serial_number for inverter in site.inverters})
-    mine = rows.filter(
-        pl.col("inverter_sn").is_in(serials), pl.col("energy_total_wh").is_not_null()
-    ).sort("inverter_sn", "ts", "energy_total_wh")
+    mine = (
+        rows.filter(pl.col("inverter_sn").is_in(serials), pl.col("energy_total_wh").is_not_null())
+        .with_columns(pl.col("inverter_sn").cast(pl.Enum(serials)))
+        .sort("inverter_sn", "ts", "energy_total_wh")
+    )
     text: str = mine.select(
         pl.col("inverter_sn").alias("serial_number"),
         pl.col("ts").dt.convert_time_zone("UTC").dt.to_string("%Y-%m-%dT%H:%M:%S%.fZ"),

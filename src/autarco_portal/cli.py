@@ -11,11 +11,15 @@ import sys
 from typing import TYPE_CHECKING
 
 from autarco_portal import (
+    cli_accounts,
     cli_analyse,
     cli_audit,
+    cli_demo,
     cli_export,
+    cli_privacy,
     cli_serve,
     cli_settle,
+    cli_sites,
     cli_weather,
 )
 from autarco_portal.cli_command import DONE, INTERRUPTED, WRONG_USE, Parser, UsageError
@@ -26,11 +30,15 @@ if TYPE_CHECKING:
 
 GROUPS = (
     cli_serve.register,
+    cli_accounts.register,
+    cli_sites.register,
     cli_weather.register,
     cli_analyse.register,
     cli_settle.register,
+    cli_privacy.register,
     cli_export.register,
     cli_audit.register,
+    cli_demo.register,
 )
 """In the order in which `--help` lists them."""
 

@@ -6,13 +6,11 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from autarco_portal.cli_command import DONE, UsageError, data_directory, day
+from autarco_portal.cli_command import DONE, UsageError, console, data_directory, day
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Sequence
-
-    from rich.console import Console
 
     from autarco_portal.analysis import DayReport, Plan
     from autarco_portal.cli_command import Add
@@ -54,8 +52,8 @@ def sites_of(portal: PortalDirectory) -> Sequence[Site]:
 def _analyse(parsed: argparse.Namespace) -> int:
     from autarco_ingest.progress import Meter
     from autarco_portal import analysis
+    from autarco_portal.counter import EnergyError
     from autarco_portal.derived_store import DerivedError, DerivedStore
-    from autarco_portal.energy import EnergyError
     from autarco_portal.lake_reader import CatalogError, LakeReader
     from autarco_portal.portal_paths import PortalDirectory
     from autarco_portal.site import SiteError
@@ -91,6 +89,7 @@ def _analyse(parsed: argparse.Namespace) -> int:
                 begun=begun,
                 done=done,
             )
+        lake.publish()
     except (SiteError, CatalogError, DerivedError, WeatherError, EnergyError) as error:
         raise UsageError(str(error)) from error
     finally:
@@ -123,23 +122,21 @@ def _plan(parsed: argparse.Namespace, sites: Sequence[Site], store: DerivedStore
 
 def show(reports: Sequence[DayReport], plan: Plan) -> None:
     """Prints what the days brought."""
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False)
     if not reports:
-        console.print(f"{plan.first} to {plan.last}: done before, and nothing came since")
+        print(f"{plan.first} to {plan.last}: done before, and nothing came since")
         return
-    _show_days(console, reports)
+    show_days(reports)
     found = [one for report in reports for one in report.found]
     closed = {one.incident_id for report in reports for one in report.closed}
     print(
         f"{len(reports)} days, {len(found)} incidents found, {len(closed)} ended, "
         f"{reports[-1].still_open} open"
     )
-    _show_incidents(console, found)
+    _show_incidents(found)
 
 
-def _show_days(console: Console, reports: Sequence[DayReport]) -> None:
+def show_days(reports: Sequence[DayReport]) -> None:
+    """Prints a line per day."""
     from rich.table import Table
 
     table = Table("day", box=None, pad_edge=False)
@@ -159,11 +156,11 @@ def _show_days(console: Console, reports: Sequence[DayReport]) -> None:
             str(one.still_open),
         )
     if len(reports) > SHOWN_MAX:
-        console.print(f"the last {SHOWN_MAX} of {len(reports)} days:")
-    console.print(table)
+        print(f"the last {SHOWN_MAX} of {len(reports)} days:")
+    console().print(table)
 
 
-def _show_incidents(console: Console, incidents: Iterable[Incident]) -> None:
+def _show_incidents(incidents: Iterable[Incident]) -> None:
     from rich.table import Table
 
     from autarco_portal.derived_rows import found_on
@@ -171,7 +168,7 @@ def _show_incidents(console: Console, incidents: Iterable[Incident]) -> None:
     found = sorted(incidents, key=lambda one: -one.lost_kwh)
     if not found:
         return
-    table = Table("site", "inverter", "cause", "since", "found on", box=None, pad_edge=False)
+    table = Table("site", "inverter", "cause", "since (UTC)", "found on", box=None, pad_edge=False)
     table.add_column("kWh that day", justify="right")
     for one in found[:SHOWN_MAX]:
         table.add_row(
@@ -182,6 +179,6 @@ def _show_incidents(console: Console, incidents: Iterable[Incident]) -> None:
             str(found_on(one)),
             f"{one.lost_kwh:.1f}",
         )
-    console.print(table)
+    console().print(table)
     if len(found) > SHOWN_MAX:
-        console.print(f"and {len(found) - SHOWN_MAX} more, see the table alarms")
+        print(f"and {len(found) - SHOWN_MAX} more, see the table alarms")

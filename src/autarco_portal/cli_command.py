@@ -15,12 +15,17 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rich.console import Console
+
     from autarco_ingest.paths import DataDirectory
 
 DONE = 0
 FINDINGS = 1
 WRONG_USE = 2
 INTERRUPTED = 130
+
+WIDTH = 120
+"""Characters of a line in a file or pipe."""
 
 
 class UsageError(Exception):
@@ -52,6 +57,14 @@ def data_directory(parsed: argparse.Namespace) -> DataDirectory:
     if not root.is_dir():
         raise UsageError(f"{root} is no data directory")
     return DataDirectory.at(root)
+
+
+def console() -> Console:
+    """Returns where results are shown; where no terminal says how wide, tables have room."""
+    from rich.console import Console
+
+    shown = Console(highlight=False, markup=False, soft_wrap=False)
+    return shown if shown.is_terminal else Console(highlight=False, markup=False, width=WIDTH)
 
 
 def day(text: str) -> date:

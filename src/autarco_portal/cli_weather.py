@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autarco_portal.cli_command import DONE, UsageError, data_directory
+from autarco_portal.cli_command import DONE, UsageError, console, data_directory
 
 if TYPE_CHECKING:
     import argparse
@@ -69,10 +69,9 @@ def _import_weather(parsed: argparse.Namespace) -> int:
 
 
 def _show(brought: Iterable[Imported], known: Iterable[str], index: Index) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    shown = console()
     table = Table("file", "stations", "from", "to", box=None, pad_edge=False)
     for name in ("hours", "changed", "dark"):
         table.add_column(name, justify="right")
@@ -87,15 +86,13 @@ def _show(brought: Iterable[Imported], known: Iterable[str], index: Index) -> No
             f"{one.hours_without_ghi:,}",
         )
     if table.row_count:
-        console.print(table)
-        console.print("changed: new, or other than before; dark: hours without irradiance, a gap")
+        shown.print(table)
+        shown.print("changed: new, or other than before; dark: hours without irradiance, a gap")
     for name in known:
-        console.print(f"{name}: is in the table already", markup=False, highlight=False)
-    console.print(
+        shown.print(f"{name}: is in the table already")
+    shown.print(
         f"{len(index.stations)} stations: "
         + ", ".join(f"{one.station} {one.name}" for one in index.stations),
-        markup=False,
-        highlight=False,
     )
     for attribution in sorted({one.attribution for one in index.files}):
-        console.print(attribution, markup=False, highlight=False)
+        shown.print(attribution)

@@ -296,7 +296,7 @@ CLIMATE = Derived(
         _count("day", "Of the month."),
         _number("energy_kwh", "Mean, of a site that does not age.", "kWh"),
         _text("source", "Years and stations."),
-        _text("key", "Changes when the site, the weather files or the model do."),
+        _text("key", "Changes when the site, the stations, the years or the model do."),
     ),
 )
 

@@ -119,11 +119,11 @@ class DerivedStore:
             for column in table.columns
             if column.name not in rows.columns
         ]
-        return rows.with_columns(missing).select(_empty(table).columns).cast(dict(_schema(table)))
+        return rows.with_columns(missing).select(_empty(table).columns).cast(_schema(table))
 
     def _write(self, file: Path, table: Derived, rows: pl.DataFrame) -> None:
         ordered = rows.select(_empty(table).columns).sort(*table.keys)
-        arrow = ordered.cast(dict(_schema(table))).to_arrow().cast(table.arrow_schema)
+        arrow = ordered.cast(_schema(table)).to_arrow().cast(table.arrow_schema)
         draft = paths.draft(file)
         try:
             durable.make_directory(file.parent)
@@ -135,7 +135,8 @@ class DerivedStore:
 
 def frame(table: Derived, columns: dict[str, object]) -> pl.DataFrame:
     """Returns rows of a table from its columns; NaN becomes null."""
-    return pl.DataFrame(columns, schema=_schema(table), nan_to_null=True)
+    rows = pl.DataFrame(columns, schema=_schema(table))
+    return rows.with_columns(pl.col(pl.Float64).fill_nan(None))
 
 
 def _schema(table: Derived) -> pl.Schema:

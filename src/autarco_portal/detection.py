@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date, datetime
 
-MODEL_VERSION = "detection-1"
+MODEL_VERSION = "detection-2"
 
 # The median absolute deviation of a normal distribution times this is its standard deviation.
 MAD_TO_SIGMA = 1.4826
@@ -53,6 +53,10 @@ class DetectionRules(msgspec.Struct, frozen=True, kw_only=True):
     baseline_newest_days: int = 7
     baseline_days_min: int = 10
     """Usable days a baseline needs. Our choice: the median's error is then 40 % of a day's."""
+    trend_days_min: int = 15
+    """Usable days that tell whether the baseline falls. Our choice."""
+    trend_max: float = 0.15
+    """No season takes more between a baseline and its day. Our choice."""
     sigma_floor: float = 0.025
     sigma_floor_dark: float = 0.10
     """Over the peers' yield: dark days are noisy."""
@@ -65,6 +69,9 @@ class DetectionRules(msgspec.Struct, frozen=True, kw_only=True):
     confirm_days: int = 5
     confirm_below: float = -0.05
     """Mean of the last usable days."""
+    confirm_sigmas: float = 1.5
+    """It is so many of the day's sigmas below, in both lanes: a shaded roof in November is not
+    steady enough for 5 %. Our choice."""
     confirm_loss: float = 1.0
     """kWh/kWp."""
     fast_days: int = 4
@@ -155,6 +162,9 @@ def underperformance(
 ) -> Detection:
     """Runs rule 4 over the days from `first` on; earlier ones serve the baseline only.
 
+    A baseline is a month old, and the season goes on: where its own days fall, it is moved on along
+    their line. Only downwards: a line that rises makes alarms of a site that merely stops rising.
+
     `coverage` (days x sites) is the share of the day's samples that came. `state` is that after the
     day before `first`, from an earlier run; without it sites start afresh. `season` (evaluated
     days x sites) is the `season_median` of a year ago; where there is one, the baseline is the mean
@@ -171,6 +181,7 @@ def underperformance(
     usable = usable_days(comparison, coverage, rules)
     residual = np.where(usable, comparison.log_residual, np.nan)
     trailing, spread = _trailing(residual, first, rules)
+    trailing = trailing + _falling(residual, trailing, spread, first, rules)
     if season is not None:
         known = np.isfinite(season)
         trailing = np.where(known, (trailing + season) / 2, trailing)
@@ -202,10 +213,11 @@ def underperformance(
 
         with_all = np.isfinite(recent).all(axis=0)
         mean = np.where(with_all, recent.mean(axis=0), 0.0)
+        clear = counts & (mean < -rules.confirm_sigmas * sigma)
         confirmed = (np.expm1(mean) < rules.confirm_below) & (loss > rules.confirm_loss)
-        slow = counts & (cusum > rules.cusum_h) & confirmed
+        slow = clear & (cusum > rules.cusum_h) & confirmed
         low = np.count_nonzero(np.expm1(recent) < rules.fast_below, axis=0)
-        fast = counts & (low >= rules.fast_days)
+        fast = clear & (low >= rules.fast_days)
         raised = slow | fast
         shared = np.zeros(sites, bool)
         if raised.any():
@@ -438,6 +450,35 @@ def _trailing(residual: Floats, first: int, rules: DetectionRules) -> tuple[Floa
     medians = np.array([median for median, _ in found]).reshape(len(found), sites)
     spreads = np.array([spread for _, spread in found]).reshape(len(found), sites)
     return medians, spreads
+
+
+def _falling(
+    residual: Floats, trailing: Floats, spread: Floats, first: int, rules: DetectionRules
+) -> Floats:
+    """How far the baseline's days have fallen until the day itself, by least squares; 0 or below.
+
+    A horizon that the model does not know takes the sun of an autumn step by step. Outliers count
+    as far as z would.
+    """
+    oldest, newest = rules.baseline_oldest_days, rules.baseline_newest_days
+    limit = rules.z_limit * np.fmax(spread, rules.sigma_floor)
+    fallen = np.zeros_like(trailing)
+    for row, day in enumerate(range(first, len(residual))):
+        window = residual[max(day - oldest, 0) : max(day - newest + 1, 0)]
+        if len(window) < rules.trend_days_min:
+            continue
+        at = np.arange(-len(window) - newest + 1, -newest + 1, dtype=np.float64)
+        known = np.isfinite(window) & np.isfinite(trailing[row])
+        above = np.clip(window - trailing[row], -limit[row], limit[row])
+        above = np.where(known, above, 0.0)
+        n, at_sum, square_sum = np.vstack((np.ones_like(at), at, at**2)) @ known
+        sum_, product_sum = np.vstack((np.ones_like(at), at)) @ above
+        enough = n >= rules.trend_days_min
+        n = np.where(enough, n, np.nan)
+        slope = (product_sum - at_sum * sum_ / n) / (square_sum - at_sum**2 / n)
+        moved = np.where(enough, np.minimum(slope, 0.0) * -at_sum / n, 0.0)
+        fallen[row] = np.maximum(moved, -rules.trend_max)
+    return fallen
 
 
 def _window_median(residual: Floats, begin: int, end: int, days_min: int) -> tuple[Floats, Floats]:

@@ -68,7 +68,7 @@ class FleetGrid(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     @property
     def steps(self) -> int:
         """How many the day has: 276, 288 or 300."""
-        return self.present.shape[1]
+        return int(self.present.shape[1])
 
     @property
     def site(self) -> npt.NDArray[np.int64]:

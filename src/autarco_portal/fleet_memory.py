@@ -92,7 +92,8 @@ class SiteMemory:
     def best_index(self, day: date, days: int) -> Floats:
         """Returns the highest index that each site's peers had in so many days before a day."""
         span = self._index[self._before(day, days)]
-        return np.fmax.reduce(span, axis=0, initial=np.nan)
+        best: Floats = np.fmax.reduce(span, axis=0, initial=np.nan)
+        return best
 
     def _before(self, day: date, days: int) -> slice:
         row = (day - self._first).days

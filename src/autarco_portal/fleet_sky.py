@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from autarco_portal.weather import Station
 
 CELL_DEG = 0.25
+CLIMATE_CELL_DEG = 0.5
+"""Means over many years differ less from place to place than days do."""
 
 
 class ClearDays(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -169,7 +171,7 @@ def weather_years(
     """
     ageless = msgspec.structs.replace(model, degradation_per_year=0.0)
     wanted = {site.site_id for site in sites}
-    cell, centres = _cells(fleet)
+    cell, centres = _cells(fleet, CLIMATE_CELL_DEG)
     for latitude, longitude, members in _members(fleet, cell, centres):
         chosen = [site for site in members if site.site_id in wanted]
         if not chosen or not stations:
@@ -180,11 +182,13 @@ def weather_years(
         yield daily, found.source, len(chosen)
 
 
-def _cells(fleet: Fleet) -> tuple[npt.NDArray[np.int64], list[tuple[float, float]]]:
+def _cells(
+    fleet: Fleet, size_deg: float = CELL_DEG
+) -> tuple[npt.NDArray[np.int64], list[tuple[float, float]]]:
     """The cell of each site, and the middles of the cells."""
     places = np.column_stack((fleet.latitude, fleet.longitude))
-    corners, cell = np.unique(np.floor(places / CELL_DEG), axis=0, return_inverse=True)
-    middles = ((corners + 0.5) * CELL_DEG).tolist()
+    corners, cell = np.unique(np.floor(places / size_deg), axis=0, return_inverse=True)
+    middles = ((corners + 0.5) * size_deg).tolist()
     return cell.ravel(), [(latitude, longitude) for latitude, longitude in middles]
 
 

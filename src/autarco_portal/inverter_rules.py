@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from autarco_portal.fleet_sky import ClearDays
     from autarco_portal.peers import Bools, Floats
 
+STALE_SHARE = 0.05
+"""Of the rating; smaller power that does not move proves nothing."""
 CLOCK_DAYS, CLOCK_DAYS_MIN = 30, 10
 """An inverter's own earlier days say where its energy's middle lies beside its neighbours'."""
 CLOCK_YIELD_MIN = 1.0
@@ -143,7 +145,7 @@ def _judged(
         ),
         intraday.outage(day, rules),
         voltage,
-        intraday.stale(day, rules),
+        intraday.stale(_above_noise(day), rules),
         *_clock(day, history, rules),
         *_limit(day, history, rules),
         *_trackers(day, unit, history, rules),
@@ -161,6 +163,12 @@ def _judged(
         curtailed_kwh=voltage.lost_kwh,
         mppt_ratio=_mppt_ratio(memory.tracker_energy),
     )
+
+
+def _above_noise(day: InverterDay) -> InverterDay:
+    """Hides small power: in dim light the last digit of a current stands still by itself."""
+    power = np.where(day.ac_power < STALE_SHARE * day.pac0, np.nan, day.ac_power)
+    return msgspec.structs.replace(day, ac_power=power)
 
 
 def _memory(
@@ -245,7 +253,7 @@ def _trackers(
     energy = np.stack([one.tracker_energy for one in history])
     months = np.array([one.date.month for one in history])
     # Days before the trackers were known as they are now say nothing.
-    known = np.isfinite(energy[:, connected]).all(axis=(1, 2))
+    known: Bools = np.all(np.isfinite(energy[:, connected]), axis=(1, 2))
     low, alarm = intraday.mppt_mismatch(
         energy[known], months[known], same_orientation=unit.trackers_look_alike, rules=rules
     )

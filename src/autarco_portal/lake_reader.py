@@ -18,7 +18,6 @@ from autarco_ingest.catalog import CatalogError, NoCatalogError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-    from datetime import date
 
     import pyarrow as pa
     from pyarrow.fs import FileSystem
@@ -164,6 +163,10 @@ class LakeReader:
             if partition is not None:
                 found.setdefault(date.fromisoformat(partition[1]), set()).add(name)
         return {day: frozenset(names) for day, names in sorted(found.items())}
+
+    def publish(self) -> None:
+        """Shows derived tables that are new in the catalog that people open."""
+        catalog.publish(self._data)
 
     def _ask(self, sql: str) -> pa.Table:
         return catalog.query(self._data, sql, self._remote)

@@ -75,6 +75,7 @@ class Eraser:
         person = self.store.people.get(case.impact.person)
         proof = _Execution(self, case.impact, now, by=by, case=case).run()
         self._answer(case, proof, now, by=by, recipient=person.email if person else None)
+        self.store.erasure.overwrite()
         return proof
 
     def reapply(self, now: datetime, *, by: str) -> list[Proof]:
@@ -86,6 +87,7 @@ class Eraser:
         proofs = [_Execution(self, self.preview(one, now), now, by=by).run() for one in returned]
         sites = self.erased.matching("site", privacy_files.sites_in_tables(self.portal))
         privacy_files.erase_from_tables(self.portal, sites)
+        self.store.erasure.overwrite()
         return proofs
 
     def write_registry(self, *, without: tuple[int, ...] = ()) -> bool:
@@ -187,13 +189,14 @@ class _Execution:
             self._files += privacy_files.delete_photos(portal, self._own_photos())
 
     def _own_photos(self) -> list[Photo]:
-        """Photos that no other site has: one file may belong to several."""
-        found: list[Photo] = []
-        for site in self._sites:
-            for photo in self._store.photos.of_site(site):
-                if self._store.photos.remove(site, photo.sha256):
-                    found.append(photo)
-        return found
+        """Photos that no other site has: one file may belong to several. Their rows go later."""
+        elsewhere = self._store.erasure.photos_elsewhere(self._sites)
+        return [
+            photo
+            for site in self._sites
+            for photo in self._store.photos.of_site(site)
+            if photo.sha256 not in elsewhere
+        ]
 
     def _tell_partners(self) -> None:
         """To whoever does something for the site now, and to the insurer: that it lapsed."""

@@ -6,26 +6,35 @@ thread that reads what is new in the lake.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from importlib import metadata
 from typing import TYPE_CHECKING
 
 import structlog
 
 from autarco_ingest.paths import DataDirectory
-from autarco_portal import compat, web
+from autarco_portal import api, compat, web
+from autarco_portal.accounts import Accounts
+from autarco_portal.api import document
 from autarco_portal.lake_reader import CatalogError, LakeReader
 from autarco_portal.live_fleet import Fleet, Placed
 from autarco_portal.live_sites import Views
+from autarco_portal.pages import web as pages
+from autarco_portal.pages.visitor import cookie_name
 from autarco_portal.portal import Portal, Settings
 from autarco_portal.portal_paths import PortalDirectory
+from autarco_portal.secret import SecretKeyError, load_key
 from autarco_portal.serve import ServeError
 from autarco_portal.store import StoreError, open_store
+from autarco_portal.web_identity import Identities
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from litestar import Litestar
 
@@ -42,20 +51,25 @@ FIRST_S = 10.0
 def check(settings: Settings) -> None:
     """Makes directory and tables of the portal; raises ServeError where that cannot be."""
     try:
-        PortalDirectory.of(DataDirectory.at(settings.data)).root.mkdir(
-            mode=0o700, parents=True, exist_ok=True
-        )
+        _directory(settings).mkdir(mode=0o700, parents=True, exist_ok=True)
         open_store(settings.store_url, migrate=True).close()
-    except StoreError as error:
+        # Made here, before several workers want it at once.
+        load_key(_directory(settings) / "secret.key")
+    except (StoreError, SecretKeyError) as error:
         raise ServeError(str(error)) from error
     except OSError as error:
         raise ServeError(f"cannot use {settings.data}: {error.strerror}") from error
 
 
+def _directory(settings: Settings) -> Path:
+    return PortalDirectory.of(DataDirectory.at(settings.data)).root
+
+
 def make_app(settings: Settings) -> Litestar:
     """Returns the application of one worker."""
     store = open_store(settings.store_url)
-    return assemble(make_portal(settings, store), identify=None)
+    accounts = Accounts(store, load_key(_directory(settings) / "secret.key"))
+    return assemble(make_portal(settings, store), accounts)
 
 
 def make_portal(
@@ -78,24 +92,32 @@ def make_portal(
     return Portal(settings, store=store, sites=Views(fleet, store.sites.record), now=now)
 
 
-def assemble(portal: Portal, *, identify: web.Identify | None) -> Litestar:
+def assemble(portal: Portal, accounts: Accounts) -> Litestar:
     """Returns the application with all routes."""
 
     @asynccontextmanager
     async def reading_the_lake(_: Litestar) -> AsyncIterator[None]:
         reader = LakeThread(portal)
-        reader.start()
+        await asyncio.to_thread(reader.start)
         try:
             yield
         finally:
-            reader.stop()
+            await asyncio.to_thread(reader.stop)
 
     return web.app(
         portal.settings,
         portal=portal,
-        routes=[compat.router(time.monotonic)],
-        identify=identify,
+        routes=[
+            compat.router(time.monotonic),
+            api.router(time.monotonic),
+            pages.router(portal, accounts),
+        ],
+        page=pages.failure(portal, accounts),
+        identify=Identities(
+            accounts, session_cookie=cookie_name("session", is_https=portal.settings.is_https)
+        ),
         lifespan=[reading_the_lake],
+        openapi=document.config(metadata.version("autarco-ingest")),
     )
 
 

@@ -1,7 +1,7 @@
 """What is owed for a year of a site, and what proves it?
 
-Which year is meant and whether it is over, the settlement of prepared evidence
-(`settle_evidence`), and the claim file for the insurer. The rules themselves are in `guarantee`;
+Which year is meant and whether it is over, the files that evidence makes (`settle_evidence`), and
+the settlement that names them. The rules themselves are in `guarantee`;
 where a settlement lies is known to `settlement_store`.
 
 Pure: values in, values out. The same values give the same bytes.
@@ -21,13 +21,15 @@ from autarco_portal.guarantee_contract import Contract, anniversary, year_span
 from autarco_portal.settle_evidence import SettleError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from autarco_portal.guarantee import Settlement
-    from autarco_portal.guarantee_terms import Guarantee
+    from autarco_portal.guarantee_evidence import YearEvidence
     from autarco_portal.settle_evidence import Prepared
     from autarco_portal.site import Site
 
+FORMER = "former_settlement"
+"""Among a settlement's inputs: the settlement that it stands in for."""
 WAIT = timedelta(hours=48)
 """After the year's end; sticks send late, and days are judged again for so long."""
 
@@ -58,41 +60,8 @@ def check_over(contract: Contract, year: int, now: datetime) -> None:
         )
 
 
-def settled(
-    guaranteed: Guarantee,
-    prepared: Sequence[Prepared],
-    site: Site,
-    *,
-    code_version: str,
-    buffer_kwh: Decimal = Decimal(0),
-    former_sha256: str | None = None,
-) -> Settlement:
-    """Returns the settlement of a year, or of a block's years; raises GuaranteeError.
-
-    Its inputs are named by the claim file's own files, so that whoever holds that file can check
-    them. `former_sha256` is that of the settlement that this one stands in for.
-    """
-    inputs = {
-        name: hashlib.sha256(content).hexdigest()
-        for name, content in _evidence_files(site, prepared).items()
-    }
-    if former_sha256 is not None:
-        inputs["former_settlement"] = former_sha256
-    return guarantee.settle_years(
-        guaranteed.contract,
-        [one.evidence for one in prepared],
-        code_version=code_version,
-        input_sha256=inputs,
-        buffer_kwh=buffer_kwh,
-    )
-
-
-def claim(settlement: Settlement, prepared: Sequence[Prepared], site: Site) -> bytes:
-    """Returns the claim file of a settlement: the zip for an insurer, without contact data."""
-    return claim_file.sealed(settlement, _evidence_files(site, prepared))
-
-
-def _evidence_files(site: Site, prepared: Sequence[Prepared]) -> dict[str, bytes]:
+def evidence_files(prepared: Sequence[Prepared], site: Site) -> dict[str, bytes]:
+    """Returns the files of the claim file that the evidence of some years makes."""
     weather = {one: None for year in prepared for one in year.weather}
     incidents = {one.incident_id: one for year in prepared for one in year.incidents}
     return claim_file.evidence(
@@ -101,4 +70,30 @@ def _evidence_files(site: Site, prepared: Sequence[Prepared]) -> dict[str, bytes
         months=[month for year in prepared for month in year.months],
         weather=sorted(weather, key=lambda one: (one.source, one.first, one.sha256)),
         incidents=list(incidents.values()),
+    )
+
+
+def settled(
+    contract: Contract,
+    evidence: Sequence[YearEvidence],
+    files: Mapping[str, bytes],
+    *,
+    code_version: str,
+    buffer_kwh: Decimal = Decimal(0),
+    former_sha256: str | None = None,
+) -> Settlement:
+    """Returns the settlement of a year, or of a block's years; raises GuaranteeError.
+
+    Its inputs are named by the claim file's own `files`, so that whoever holds that file can check
+    them. `former_sha256` is that of the settlement that this one stands in for.
+    """
+    inputs = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    if former_sha256 is not None:
+        inputs[FORMER] = former_sha256
+    return guarantee.settle_years(
+        contract,
+        evidence,
+        code_version=code_version,
+        input_sha256=inputs,
+        buffer_kwh=buffer_kwh,
     )

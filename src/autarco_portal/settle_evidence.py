@@ -74,16 +74,19 @@ def counted(readings: pa.Table, site: Site, contract: Contract, year: int) -> pa
     begins, ends = _span(contract, year)
     serials = sorted({inverter.serial_number for inverter in site.inverters})
     rows: pl.DataFrame = pl.from_arrow(readings.select(COLUMNS))  # type: ignore[assignment]
-    rows = rows.filter(
+    mine = rows.filter(
         pl.col("inverter_sn").is_in(serials),
         pl.col("energy_total_wh").is_not_null(),
         pl.col("ts") >= begins - READINGS_BEFORE,
         pl.col("ts") < ends + READINGS_AFTER,
     )
-    rows = rows.unique().sort(COLUMNS)
-    # As many as it takes to believe the first of them.
+    # As numbers of a list, serial numbers sort ten times as fast.
+    mine = mine.with_columns(pl.col("inverter_sn").cast(pl.Enum(serials))).sort(COLUMNS)
+    twice = pl.all_horizontal(pl.col(name) == pl.col(name).shift() for name in COLUMNS)
+    # After the year as many as it takes to believe the first of them.
     after = pl.col("ts").ge(ends).cum_sum().over("inverter_sn")
-    return rows.filter(after <= AGREEING + 1).to_arrow()
+    once = mine.filter(~twice.fill_null(value=False)).filter(after <= AGREEING + 1)
+    return once.with_columns(pl.col("inverter_sn").cast(pl.String)).to_arrow()
 
 
 def prepare(

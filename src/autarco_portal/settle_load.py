@@ -16,8 +16,18 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from autarco_portal import guarantee, settle, settle_evidence, settle_model
+from autarco_portal import (
+    claim_file,
+    derived,
+    guarantee,
+    settle,
+    settle_evidence,
+    settle_model,
+    sites_file,
+)
 from autarco_portal.counter import EnergyError
+from autarco_portal.derived_rows import incidents_of
+from autarco_portal.derived_store import DerivedError, DerivedStore
 from autarco_portal.guarantee_contract import year_span
 from autarco_portal.guarantee_evidence import GuaranteeError
 from autarco_portal.guarantee_terms import Guarantee, GuaranteeFile, Guarantees
@@ -39,6 +49,7 @@ if TYPE_CHECKING:
 
 LOAD_ERRORS = (
     SettleError, GuaranteeError, EnergyError, SiteError, WeatherError, CatalogError,
+    DerivedError,
 )  # fmt: skip
 """What a settlement may fail with because of what it was given; each message is one sentence."""
 
@@ -54,14 +65,18 @@ class Loader:
         data: DataDirectory,
         *,
         guarantees: Guarantees | None = None,
-        incidents_of: Callable[[str], Sequence[Incident]] | None = None,
+        incidents: Callable[[], Sequence[Incident]] | None = None,
         now: datetime | None = None,
     ) -> None:
-        """`incidents_of` returns those of a site; without it nothing is excused by incidents."""
+        """`incidents` returns those of all sites; by default they are those of the table `alarms`.
+
+        That table does not know what people did about them: alarms that nobody acted on are excused
+        by incidents of whoever keeps that.
+        """
         self.data = data
         self._portal = PortalDirectory.of(data)
         self._guarantees = guarantees or GuaranteeFile(self._portal.guarantees)
-        self._incidents_of = incidents_of or (lambda _: ())
+        self._incidents = incidents or self._alarms
         self._store = SettlementStore(self._portal.settlements)
         self._weather = WeatherStore(self._portal)
         self._now = now or datetime.now(UTC)
@@ -94,33 +109,28 @@ class Loader:
             self._prepare(guaranteed, one, site, place, rows, climate, shares) for one in years
         ]
         progress("readings")
+        files = settle.evidence_files(prepared, site)
         kept = self._store.keep(
             contract,
             year,
             lambda former: settle.settled(
-                guaranteed,
-                prepared,
-                site,
+                contract,
+                [one.evidence for one in prepared],
+                files,
                 code_version=metadata.version("autarco-ingest"),
                 buffer_kwh=buffer,
                 former_sha256=former,
             ),
-            lambda settlement: settle.claim(settlement, prepared, site),
+            lambda settlement: claim_file.sealed(settlement, files),
         )
         progress("settlement")
         return kept
 
     def _site(self, site_id: str) -> Site:
-        path = self._portal.sites
-        try:
-            sites = msgspec.json.decode(path.read_bytes(), type=list[Site])
-        except FileNotFoundError:
-            _refuse(f"there are no sites: {path} is missing")
-        except msgspec.DecodeError as error:
-            _refuse(f"{path}: {error}")
+        sites = sites_file.load(self._portal.sites)
         found = [site for site in sites if site.site_id == site_id]
         if len(found) != 1:
-            _refuse(f"{path} has {len(found) or 'no'} sites {site_id!r}")
+            _refuse(f"{self._portal.sites} has {len(found) or 'no'} sites {site_id!r}")
         return found[0]
 
     def _guarantee(self, site_id: str, contract_id: str | None) -> Guarantee:
@@ -146,6 +156,9 @@ class Loader:
                 "yet: settle it first"
             )
         return before.settlement.buffer_after_kwh
+
+    def _alarms(self) -> Sequence[Incident]:
+        return incidents_of(DerivedStore(self._portal).everything(derived.ALARMS))
 
     def _place(self, site: Site) -> tuple[PlaceWeather | None, pl.DataFrame]:
         rows = self._weather.rows(_CLIMATE_BEGINS, self._now)
@@ -192,7 +205,7 @@ class Loader:
             readings,
             model,
             monthly_share=shares,
-            incidents=self._incidents_of(site.site_id),
+            incidents=self._incidents(),
             weather_index=index,
         )
 

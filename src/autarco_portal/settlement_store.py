@@ -16,15 +16,13 @@ import msgspec
 from autarco_ingest import durable, file_lock, paths
 from autarco_portal import guarantee
 from autarco_portal.guarantee_evidence import GuaranteeError, check_code
+from autarco_portal.settle import FORMER
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from autarco_portal.guarantee import Settlement
     from autarco_portal.guarantee_contract import Contract
-
-FORMER = "former_settlement"
-"""Among a settlement's inputs: the settlement that it stands in for."""
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):

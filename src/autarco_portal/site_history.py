@@ -6,10 +6,11 @@ of ratios. A table that nobody made yet has no days.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 import polars as pl
+from litestar.di import NamedDependency
 
 if TYPE_CHECKING:
     from datetime import date
@@ -84,6 +85,9 @@ class History:
         except (OSError, pl.exceptions.PolarsError) as error:
             raise HistoryError(f"cannot read the derived table {table}: {error}") from error
 
+
+Past: TypeAlias = NamedDependency[History]
+"""A handler's argument `history`."""
 
 _TYPES: dict[str, type[pl.DataType]] = {"n_peers": pl.Int64, "usable": pl.Boolean}
 

@@ -76,7 +76,7 @@ def app(
     )
 
 
-@get("/health", sync_to_thread=False)
+@get("/health", sync_to_thread=False, include_in_schema=False)
 def healthy() -> dict[str, str]:
     """Says that the process answers; for a load balancer."""
     return {"status": "ok"}

@@ -7,39 +7,57 @@ because who writes one means it. Whether it is right is the business of `account
 from __future__ import annotations
 
 from datetime import datetime  # noqa: TC003 - Litestar looks at it
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from litestar.di import NamedDependency
+from litestar.exceptions import NotAuthorizedException, TooManyRequestsException
 
 from autarco_portal.people import Actor
+from autarco_portal.proofs import Refusal, Refused
+from autarco_portal.secret import Secret
 
 if TYPE_CHECKING:
     from litestar import Request
 
-    from autarco_portal.web import Identify
+    from autarco_portal.accounts import Accounts
 
 Asking: TypeAlias = NamedDependency[Actor | None]
 """A handler's argument `actor`: who asks, None for somebody unknown."""
 
 
-class HeaderAccounts(Protocol):
-    """What is needed of accounts."""
+class Identities:
+    """Tells who asks."""
 
-    def by_header(self, header: str, *, address: str, now: datetime) -> Actor | None:
-        """Returns for whom an Authorization header speaks; may raise HTTPException."""
-
-
-class ByHeader:
-    """Knows who asks by the Authorization header, or else asks `by_cookie`."""
-
-    def __init__(self, accounts: HeaderAccounts, by_cookie: Identify | None = None) -> None:
+    def __init__(self, accounts: Accounts, *, session_cookie: str) -> None:
         self._accounts = accounts
-        self._by_cookie = by_cookie
+        self._session_cookie = session_cookie
 
     def __call__(self, request: Request[Any, Any, Any], now: datetime) -> Actor | None:
-        """Returns the actor, None for somebody unknown."""
+        """Returns the actor, None for somebody unknown or not yet wholly signed in.
+
+        Raises NotAuthorized- and TooManyRequestsException where there is more to say than that.
+        """
         header = request.headers.get("authorization")
-        if header is None:
-            return self._by_cookie(request, now) if self._by_cookie is not None else None
-        address = request.client.host if request.client is not None else ""
-        return self._accounts.by_header(header, address=address, now=now)
+        if header is not None:
+            address = request.client.host if request.client is not None else ""
+            return self._by_header(Secret(header), address, now)
+        token = request.cookies.get(self._session_cookie)
+        signed = self._accounts.who(Secret(token), now) if token else None
+        return signed.actor if signed is not None else None
+
+    def _by_header(self, header: Secret, address: str, now: datetime) -> Actor | None:
+        found = self._accounts.api.authenticate(header, address=address, now=now)
+        if not isinstance(found, Refused):
+            return found.actor
+        if found.reason is Refusal.WAIT:
+            # Not 401: Home Assistant would ask people for a new password.
+            raise TooManyRequestsException(
+                "too many wrong passwords from there",
+                headers={"Retry-After": str(found.retry_after_s or 60)},
+            )
+        if found.reason is Refusal.APP_TOKEN_WANTED:
+            raise NotAuthorizedException(
+                "this account has a second factor: programs need an app token (profile page)",
+                headers={"WWW-Authenticate": 'Basic realm="portal", charset="UTF-8"'},
+            )
+        return None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import msgspec
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import rows
@@ -207,6 +208,16 @@ class TestViews:
         assert site.one("SELECT claimed FROM sessions") is True
         (plan,) = site.ask("EXPLAIN ANALYZE SELECT * FROM readings WHERE date = '2026-06-16'")
         assert "Total Files Read: 1" in plan["explain_value"]
+
+    def test_nothing_is_written_outside_the_data_directory(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr(catalog, "_skeleton", catalog._skeleton.__wrapped__)
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "no such directory"))
+
+        catalog.rebuild(site.data, catalog.Moment(), time_zone=ZONE)
+
+        assert site.one("SELECT count(*) FROM readings") == 0
 
     def test_a_thousand_files_are_one_view(self, site: Site) -> None:
         site.commit(rows.samples(1))
@@ -936,3 +947,50 @@ def _group(number: int) -> pa.Table:
 
 def _utc(day: int, hour: int, minute: int = 0) -> datetime:
     return datetime(2026, 6, day, hour, minute, tzinfo=UTC)
+
+
+def derive(data: paths.DataDirectory, month: str, rows: int) -> None:
+    """Writes a table as the portal does."""
+    directory = data.root / "portal" / "analytics" / "site_day"
+    directory.mkdir(parents=True, exist_ok=True)
+    field = pa.field("kwh", pa.float64(), metadata={"description": "Energy.", "unit": "kWh"})
+    fields = pa.schema([field], metadata={"description": "What a site did."})
+    pq.write_table(pa.table({"kwh": [1.0] * rows}, schema=fields), directory / f"{month}.parquet")
+
+
+def test_derived_tables_show_with_their_comments_and_new_months_by_themselves(site: Site) -> None:
+    derive(site.data, "2026-05", 2)
+    site.show()
+    derive(site.data, "2026-06", 3)
+
+    assert site.one("SELECT count(*) FROM analytics.site_day") == 5
+    shown = "SELECT comment FROM duckdb_{}() WHERE database_name = 'catalog' AND {}_name = '{}'"
+    assert site.one(shown.format("views", "view", "site_day")) == "What a site did."
+    assert site.one(shown.format("columns", "column", "kwh")) == "Energy. [kWh]"
+    assert catalog.inspect(site.data).faults == {}
+    assert not any("analytics" in file for file in catalog.files(site.data))
+
+
+def test_a_derived_table_that_cannot_be_read_hides_no_reading(site: Site) -> None:
+    derive(site.data, "2026-05", 2)
+    (site.data.root / "portal/analytics/site_day/2026-05.parquet").write_bytes(b"nonsense")
+    site.commit(rows.samples(3))
+    site.show()
+
+    assert site.one("SELECT count(*) FROM readings") == 3
+
+
+def test_publishing_adds_what_the_catalog_lacks_and_nothing_else(site: Site) -> None:
+    catalog.publish(site.data)
+    assert not site.data.catalog.exists()
+    site.commit(rows.samples(3))
+    site.show()
+    before = site.data.catalog.stat().st_ino
+    catalog.publish(site.data)
+    assert site.data.catalog.stat().st_ino == before
+
+    derive(site.data, "2026-05", 2)
+    catalog.publish(site.data)
+
+    assert site.one("SELECT count(*) FROM analytics.site_day") == 2
+    assert site.one("SELECT count(*) FROM readings") == 3

@@ -83,7 +83,7 @@ def postgresql_url(postgresql_tables: str) -> str:
     names = (table.name for table in reversed(Base.metadata.sorted_tables))
     with psycopg.connect(postgresql_tables) as connection:
         # TRUNCATE would make new files for each of them.
-        connection.execute("".join(f"DELETE FROM {name};" for name in names))
+        connection.execute("".join(f"DELETE FROM {name};" for name in names))  # noqa: S608
     return postgresql_tables
 
 

@@ -44,7 +44,9 @@ class MadeLake:
             rows = rows.filter(pl.col("inverter_sn").is_in(list(inverters)))
         if in_order:
             rows = rows.sort("inverter_sn", "ts")
-        return _with(rows.head(rows_max), columns).to_arrow()
+        if rows_max is not None:
+            rows = rows.head(rows_max)
+        return _with(rows, columns).to_arrow()
 
     def latest(
         self, inverters: Collection[str] | None = None, columns: Sequence[str] = ("*",)

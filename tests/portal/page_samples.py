@@ -302,6 +302,10 @@ def pages() -> dict[str, tuple[models.Frame, models.Page]]:
                 is_mandatory=True,
             ),
         ),
+        "prove-again": (
+            frame("/sign-in/again", "profile"),
+            models.ProveAgain(email="a@example.nl", next_path="/profile", has_second_factor=True),
+        ),
         "recovery-codes": (
             frame("/profile/second-factor", "profile"),
             models.RecoveryCodes(codes=("abcde-fghij", "klmno-pqrst")),

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import base64
 import math
+import secrets
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from autarco_portal.account import LoginSession
+from autarco_portal.accounts import Accounts
 from autarco_portal.live_fleet import Fleet, Placed
 from autarco_portal.live_sites import Views
+from autarco_portal.passwords import Hasher, Parameters
 from autarco_portal.people import (
     SELF,
     MemberRole,
@@ -22,6 +26,7 @@ from autarco_portal.people import (
     SiteRole,
 )
 from autarco_portal.portal import Portal, Settings
+from autarco_portal.secret import Secret, digest
 from autarco_portal.site import Inverter, RoofPlane
 from autarco_portal.site_record import Address, NewSite
 from autarco_portal.store import Store, open_store
@@ -31,8 +36,8 @@ from reading_rows import reading
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from autarco_portal.people import Actor
 
+CHEAP = Parameters(time_cost=1, memory_kib=8, parallelism=1)
 NOW = datetime(2026, 9, 23, 10, 7, tzinfo=UTC)
 """12:07 in Amsterdam."""
 BEGAN = datetime(2024, 4, 9, 10, tzinfo=UTC)
@@ -64,6 +69,9 @@ class World:
         settings = Settings(data=directory, database=str(directory / "portal.sqlite"))
         self.store: Store = open_store(settings.store_url, migrate=True)
         self.ids: dict[str, str] = {}
+        self._hasher = Hasher(CHEAP)
+        self.accounts = Accounts(self.store, bytes(32), hasher=self._hasher)
+        self.tokens: dict[str, str] = {}
         self._people()
         self._sites()
         self.lake = MadeLake(readings(), now)
@@ -71,6 +79,37 @@ class World:
         fleet.refresh(now)
         views = Views(fleet, self.store.sites.record)
         self.portal = Portal(settings, store=self.store, sites=views, now=lambda: self.now)
+
+    def header(
+        self, who: str, secret: str | None = None, encoding: str = "latin-1"
+    ) -> dict[str, str]:
+        """What a program of somebody sends: partners and staff need a token."""
+        shown = self.tokens[who] if secret is None and who in self.tokens else password(who)
+        pair = f"{email(who)}:{shown if secret is None else secret}"
+        return {"Authorization": "Basic " + base64.b64encode(pair.encode(encoding)).decode()}
+
+    def set_password(self, who: str) -> None:
+        """Gives somebody the password that `password` says."""
+        self.store.accounts.set_password(
+            self.ids[who], self._hasher.hash(Secret(password(who))), BEGAN
+        )
+
+    def session(self, who: str) -> dict[str, str]:
+        """What a browser of somebody sends, who showed a second factor where he needs one."""
+        token, at = secrets.token_urlsafe(8), self.now
+        login = LoginSession(
+            session_id=f"session-{token}",
+            person_id=self.ids[who],
+            has_second_factor=who in (*PARTNERS, *STAFF),
+            created_at=at,
+            authenticated_at=at,
+            last_seen_at=at,
+            expires_at=at + timedelta(days=1),
+            client="test",
+            network="192.0.2.0/24",
+        )
+        self.store.sessions.begin_session(login, digest(Secret(token)))
+        return {"Cookie": f"session={token}"}
 
     def close(self) -> None:
         self.store.close()
@@ -89,6 +128,12 @@ class World:
             )
             self.ids[who] = person.person_id
             self.store.accounts.add(person.person_id, BEGAN)
+            self.set_password(who)
+            if who in (*PARTNERS, *STAFF):
+                _, token = self.accounts.api.add_token(
+                    person.person_id, "test", has_second_factor=True, now=BEGAN
+                )
+                self.tokens[who] = token.reveal()
         self.store.accounts.disable(self.ids[DISABLED], BEGAN)
         above = self.store.organisations.add(
             name="Above BV", kind=OrganisationKind.RESELLER, now=BEGAN
@@ -158,31 +203,6 @@ class World:
                 key, person_id=self.ids["guest"], now=BEGAN, why="neighbour",
                 given_by=self.ids["owner"],
             )  # fmt: skip
-
-
-class PlainAccounts:
-    """Knows everybody's password; a stand-in for Argon2, which would take most of a test's time."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def by_header(self, header: str, *, address: str, now: datetime) -> Actor | None:
-        scheme, _, rest = header.partition(" ")
-        if scheme != "Basic":
-            return None
-        try:
-            raw = base64.b64decode(rest, validate=True)
-        except ValueError:
-            return None
-        for who, person_id in self._world.ids.items():
-            pair = f"{email(who)}:{password(who)}"
-            if raw in (pair.encode(), pair.encode("latin-1")):
-                found = self._world.store.accounts.identity(
-                    person_id, now, has_second_factor=who in (*PARTNERS, *STAFF), is_read_only=True
-                )
-                if found is not None and found.account.disabled_at is None:
-                    return found.actor
-        return None
 
 
 def readings() -> list[dict[str, Any]]:

@@ -23,18 +23,46 @@ NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 ZONE = ZoneInfo("Europe/Amsterdam")
 PLANE = RoofPlane(name="south", surface_tilt=35, surface_azimuth=180, modules=8, pdc0=3_200)
+PHONE = "+31 6 98765432"
 LOGGER = 4_012_345_678
 INVERTER = "SAMPLE0001"
 
 
 def person(store: Store, name: str = "Jan Canary", email: str = "jan@canary.example") -> str:
     return store.people.add(
-        name=name, email=email, source=SELF, now=NOW - 400 * DAY, phone="+31 6 12345678"
+        name=name,
+        email=email,
+        source=SELF,
+        now=NOW - 400 * DAY,
+        phone=PHONE if email.endswith("@canary.example") else None,
     ).person_id
 
 
 def account(store: Store, person_id: str) -> None:
     store.accounts.add(person_id, NOW - 400 * DAY)
+
+
+def new_site(
+    *owners: str,
+    serial_number: str = INVERTER,
+    logger_sn: int = LOGGER,
+    installer: str | None = None,
+    street: str = "Kanarieweg 7",
+) -> NewSite:
+    inverter = Inverter(
+        serial_number=serial_number, pac0=3_000, installed_at=datetime(2023, 5, 1, tzinfo=UTC),
+        mppt_planes=("south",), logger_sn=logger_sn,
+    )  # fmt: skip
+    since = NOW - 400 * DAY
+    kind = OrganisationKind.INSTALLER
+    installers = [installer] if installer is not None else []
+    return NewSite(
+        name=street, latitude=52.1, longitude=5.2, commissioned_on=date(2023, 5, 1),
+        address=Address(street=street, postcode="3511 ZZ", city="Utrecht"),
+        planes=(PLANE,), inverters=(inverter,),
+        roles=tuple(SiteRole(organisation_id=o, kind=kind, from_at=since) for o in installers),
+        owners=tuple(SiteOwner(person_id=one, from_at=since) for one in owners),
+    )  # fmt: skip
 
 
 def site(
@@ -43,30 +71,16 @@ def site(
     serial_number: str = INVERTER,
     logger_sn: int = LOGGER,
     installer: str | None = None,
+    street: str = "Kanarieweg 7",
 ) -> str:
-    inverter = Inverter(
-        serial_number=serial_number, pac0=3_000, installed_at=datetime(2023, 5, 1, tzinfo=UTC),
-        mppt_planes=("south",), logger_sn=logger_sn,
-    )  # fmt: skip
-    roles = (
-        [
-            SiteRole(
-                organisation_id=installer, kind=OrganisationKind.INSTALLER,
-                from_at=NOW - 400 * DAY,
-            )
-        ]
-        if installer
-        else []
-    )  # fmt: skip
-    return store.sites.add(
-        NewSite(
-            name="Kanarieweg 7", latitude=52.1, longitude=5.2, commissioned_on=date(2023, 5, 1),
-            address=Address(street="Kanarieweg 7", postcode="3511 ZZ", city="Utrecht"),
-            planes=(PLANE,), inverters=(inverter,), roles=tuple(roles),
-            owners=tuple(SiteOwner(person_id=one, from_at=NOW - 400 * DAY) for one in owners),
-        ),
-        NOW - 400 * DAY,
-    ).public_key  # fmt: skip
+    new = new_site(
+        *owners,
+        serial_number=serial_number,
+        logger_sn=logger_sn,
+        installer=installer,
+        street=street,
+    )
+    return store.sites.add(new, NOW - 400 * DAY).public_key
 
 
 def contract(site_id: str, contract_id: str = "C-1") -> Contract:

@@ -12,7 +12,6 @@ import pytest
 from litestar.testing import TestClient
 
 from autarco_portal.serve_app import assemble
-from autarco_portal.web_identity import ByHeader
 from portal_world import (
     BATTERY,
     DISABLED,
@@ -24,7 +23,6 @@ from portal_world import (
     NOW,
     OLD,
     TWIN,
-    PlainAccounts,
     World,
     email,
     password,
@@ -44,13 +42,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 @pytest.fixture(scope="module")
-def accounts(world: World) -> PlainAccounts:
-    return PlainAccounts(world)
-
-
-@pytest.fixture(scope="module")
-def client(world: World, accounts: PlainAccounts) -> Iterator[TestClient[Litestar]]:
-    app = assemble(world.portal, identify=ByHeader(accounts))
+def client(world: World) -> Iterator[TestClient[Litestar]]:
+    app = assemble(world.portal, world.accounts)
     with TestClient(app) as client:
         yield client
 
@@ -260,11 +253,47 @@ def test_names_and_passwords_come_in_both_encodings(client: TestClient[Litestar]
         assert answer.status_code == 200, encoding
 
 
-def test_a_guest_sees_no_address(client: TestClient[Litestar]) -> None:
+def test_a_change_of_password_or_disabling_ends_at_once_what_was_verified(
+    world: World, client: TestClient[Litestar]
+) -> None:
+    ask(client, "/api/site", "guest")
+    world.store.accounts.disable(world.ids["guest"], NOW)
+    try:
+        assert client.get("/api/site", headers=basic("guest")).status_code == 401
+    finally:
+        world.store.accounts.enable(world.ids["guest"])
+        world.set_password("guest")
+    ask(client, "/api/site", "guest")
+
+
+def test_partners_need_a_token_and_are_told_so(world: World, client: TestClient[Litestar]) -> None:
+    refused = client.get("/api/site", headers=basic("installer"))
+    assert refused.status_code == 401
+    assert "app token" in refused.json()["detail"]
+    token = world.tokens["installer"]
+    for headers in (world.header("installer"), {"Authorization": f"Bearer {token}"}):
+        listed = client.get("/api/site", headers=headers).json()["data"]
+        assert [one["public_key"] for one in listed] == [NORTH, HYBRID, EMPTY]
+    wrong = client.get("/api/site", headers=world.header("installer", "aut_wrong"))
+    assert wrong.status_code == 401
+
+
+def test_who_guesses_waits_and_others_do_not(world: World, client: TestClient[Litestar]) -> None:
+    answers = [
+        client.get("/api/site", headers=basic("stranger", f"guess {n}")).status_code
+        for n in range(8)
+    ]
+    assert answers[0] == 401
+    assert answers[-1] == 429
+    ask(client, "/api/site", "owner")
+
+
+def test_a_guest_sees_no_address(world: World, client: TestClient[Litestar]) -> None:
     assert ask(client, f"/api/site/{NORTH}", "guest")["address"] == {}
     listed = ask(client, "/api/site", "guest")["data"][0]
     assert (listed["address_line_1"], listed["postcode"]) == ("-", "-")
-    assert ask(client, f"/api/site/{NORTH}", "installer")["address"]["city"] == "Utrecht"
+    seen = client.get(f"/api/site/{NORTH}", headers=world.header("installer")).json()
+    assert seen["address"]["city"] == "Utrecht"
 
 
 def test_an_answer_that_is_the_same_is_not_sent_again(client: TestClient[Litestar]) -> None:

@@ -109,13 +109,51 @@ def test_a_fifth_is_found_on_the_third_day_and_the_fault_is_dated() -> None:
     assert not np.delete(found.alarm, 3, axis=1).any()
 
 
-def test_a_loss_below_five_per_cent_is_not_confirmed() -> None:
+def test_a_loss_smaller_than_what_counts_is_not_confirmed() -> None:
+    eight = msgspec.structs.replace(detection.DetectionRules(), confirm_below=-0.10)
     energy = made()
-    energy[70:, 3] *= 0.96
-    found = judged(energy)
+    energy[70:, 3] *= 0.92
+    found = judged(energy, rules=eight)
 
-    assert found.cusum[:, 3].max() > detection.DetectionRules().cusum_h
+    assert found.cusum[:, 3].max() > eight.cusum_h
     assert not found.alarm.any()
+    assert judged(energy).alarm.any()
+
+
+def test_a_loss_within_a_sites_own_noise_is_not_confirmed() -> None:
+    energy = made()
+    energy[:, 3] = made(noise=0.08)[:, 3]
+    energy[70:, 3] *= 0.88
+    loose = msgspec.structs.replace(detection.DetectionRules(), confirm_sigmas=0.0)
+
+    assert not judged(energy).alarm.any()
+    assert judged(energy, rules=loose).alarm[20:, 3].any()
+
+
+def test_a_season_that_takes_a_little_each_day_is_no_fault() -> None:
+    energy = made(days=120)
+    energy[:, 3] *= np.exp(-0.003 * np.arange(120))
+    still = msgspec.structs.replace(detection.DetectionRules(), trend_max=0.0)
+
+    assert judged(energy, rules=still).alarm[:, 3].any()
+    assert not judged(energy).alarm.any()
+
+
+def test_a_fault_on_top_of_the_season_is_one() -> None:
+    energy = made(days=120)
+    energy[:, 3] *= np.exp(-0.003 * np.arange(120))
+    energy[90:, 3] *= 0.8
+    found = judged(energy).alarm[:, 3]
+
+    assert np.flatnonzero(found)[0] + FIRST in range(92, 96)
+
+
+def test_a_season_that_gives_a_little_each_day_raises_no_baseline() -> None:
+    energy = made(days=120)
+    energy[30:80, 3] *= np.exp(0.004 * np.arange(50))
+    energy[80:, 3] *= np.exp(0.004 * 50)
+
+    assert not judged(energy).alarm.any()
 
 
 def test_the_fast_lane_needs_four_days_of_five() -> None:

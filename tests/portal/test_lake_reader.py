@@ -76,3 +76,41 @@ def test_what_is_no_column_and_a_time_without_a_zone_are_refused(reader: LakeRea
 def test_without_a_catalog_it_says_so(tmp_path: Path) -> None:
     with pytest.raises(NoCatalogError, match="autarco-ingest serve"):
         LakeReader(paths.DataDirectory.at(tmp_path)).latest()
+
+
+def test_energy_of_a_day_is_that_of_the_view(reader: LakeReader, tmp_path: Path) -> None:
+    data = paths.DataDirectory.at(tmp_path)
+    lake = Lake(LocalStore(data.lake), "n1")
+    counted = rows.readings(
+        *(
+            rows.reading(
+                ts=MIDNIGHT + timedelta(days=day, hours=hour), inverter_sn=name,
+                energy_today_wh=100 * (hour - 4), energy_total_wh=5_000 * day + 100 * (hour - 4),
+                ac_power=100,
+            )
+            for day in range(4) for hour in range(4, 20) for name in ("C", "D")
+        )
+    )  # fmt: skip
+    lake.commit(2, counted, schema.empty(schema.SESSIONS), schema.empty(schema.QUARANTINE))
+    catalog.rebuild(
+        data, catalog.Moment(readings=lake.files("readings")), time_zone="Europe/Amsterdam"
+    )
+    second = MIDNIGHT.date() + timedelta(days=2)
+
+    found = reader.daily_energy(["C"], second, second + DAY)
+
+    every = catalog.query(data, "FROM daily_energy WHERE inverter_sn = 'C' ORDER BY day")
+    names = every.column_names
+    assert found.select(names).to_pylist() == every.slice(1, 2).to_pylist()
+    assert found.column("energy_kwh").to_pylist() == [1.5, 1.5]
+    assert found.column("coverage").to_pylist() == pytest.approx([16 / 181, 16 / 181])
+
+
+def test_what_came_and_what_lies_around(reader: LakeReader) -> None:
+    first = MIDNIGHT.date()
+    came = reader.received(["A"], first, first + DAY).to_pylist()
+    assert [(row["date"], row["readings"]) for row in came] == [(first, 3), (first + DAY, 24)]
+    assert came[1]["received_at"] == MIDNIGHT + timedelta(hours=25, seconds=2)
+
+    # None of these has a counter.
+    assert len(reader.around(["A"], MIDNIGHT, MIDNIGHT + DAY, DAY)) == 0

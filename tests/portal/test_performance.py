@@ -1,9 +1,8 @@
 """The model gives what PVWatts, a real roof and pvlib step by step give; figures carry sources.
 
 Pins of the reference's section 1.3 use the shared files and skip without them; beside each stands a
-small case of our own. Not pinned, for want of data: SAM's orientation table (its weather file may
-not be passed on; its own columns are checked against each other instead), and pvanalytics' PR of
-0.6873059 (its seven points are not in the data folder; the formula is pinned by hand).
+small case of our own. Not pinned as the reference has it, for want of data: SAM's orientation table
+(its weather file may not be passed on; its own columns are checked against each other instead).
 """
 
 from __future__ import annotations
@@ -126,6 +125,35 @@ def test_temperature_is_taken_out_of_the_corrected_ratio() -> None:
     to_own = performance.performance_ratio_weather_corrected(temp_ref=45.0, **case)
     assert to_own.value == pytest.approx(600 / 800)
     assert to_own.temp_ref == 45
+
+
+def test_the_weather_corrected_ratio_is_that_of_nrel_and_pvanalytics() -> None:
+    """0.6873059 of seven hours: `test_performance_ratio_nrel` of pvanalytics (MIT), reference 1.3.
+
+    Its cells are Sandia's, their reference is the mean temperature weighted by irradiance (Dierauf
+    et al. 2013, equation 5); given to seven digits, not rounded.
+    """
+    poa_global = np.array(
+        [921.75575, 916.11225, 914.8590833, 914.86375, 913.6426667, 889.6296667, 751.4611667]
+    )
+    temp_air = np.array(
+        [28.89891667, 29.69258333, 30.21441667, 30.5815, 31.14808333, 31.5445, 31.63208333]
+    )
+    wind_speed = np.array(
+        [1.796333333, 2.496916667, 2.413333333, 2.023666667, 1.844416667, 1.605583333, 1.18625]
+    )
+    ac_power = np.array(
+        [39389.6625, 39425.3525, 39460.9625, 39125.315, 38888.59, 37520.8925, 27303.8025]
+    )
+    temp_cell = pvlib.temperature.sapm_cell(
+        poa_global, temp_air, wind_speed, a=-3.58, b=-0.113, deltaT=3
+    )
+    found = performance.performance_ratio_weather_corrected(
+        ac_power, poa_global, temp_cell,
+        temp_ref=performance.temp_cell_mean(temp_cell, poa_global), pdc0=61_056,
+        gamma_pdc=-0.0028, weather=SOURCE,
+    )  # fmt: skip
+    assert found.value == pytest.approx(0.6873059, abs=1e-7)
 
 
 def test_the_corrected_ratio_of_a_temperate_year_is_the_ratio_when_corrected_to_its_mean() -> None:

@@ -372,7 +372,7 @@ def life_of(store: Store, rule: str, since: datetime) -> None:
             entry("share"),
         )  # fmt: skip
     elif rule == "attribute_history":
-        store.people.change(somebody, {"phone": "+31 6 87654321"}, SELF, since)
+        store.people.change(somebody, {"phone": "+31 6 11111111"}, SELF, since)
     elif rule == "invoices":
         year = since.year - 1
         privacy.invoices.add(

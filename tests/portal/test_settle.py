@@ -25,12 +25,15 @@ from autarco_ingest.table_store import LocalStore
 from autarco_portal import (
     claim_file,
     cli,
+    derived,
+    derived_rows,
     guarantee,
     settle,
     settle_credits,
     settle_evidence,
     settle_model,
 )
+from autarco_portal.derived_store import DerivedStore
 from autarco_portal.guarantee_contract import Contract
 from autarco_portal.guarantee_evidence import Credit, GuaranteeError
 from autarco_portal.guarantee_terms import Guarantee, GuaranteeFile
@@ -125,7 +128,8 @@ def settled(guaranteed: Guarantee = GUARANTEED, **changes: Any) -> guarantee.Set
         guaranteed, 3, SITE, changes.pop("readings", readings(*REGISTERS)),
         changes.pop("model", MODEL), **changes,
     )  # fmt: skip
-    return settle.settled(guaranteed, [prepared], SITE, code_version="0.1.0")
+    files = settle.evidence_files([prepared], SITE)
+    return settle.settled(guaranteed.contract, [prepared.evidence], files, code_version="0.1.0")
 
 
 class TestWorkedExample:
@@ -240,8 +244,9 @@ def incident(cause: Cause, **changes: Any) -> Incident:
     days = tuple(
         Verdict(
             site_id="roof0001", inverter_sn="A", cause=cause,
-            day=date(2025, 7, 1) + timedelta(days=day), state=State.FAULTY, begins=opened + timedelta(days=day),
-            ends=opened + timedelta(days=day, hours=14), lost_kwh=7.0, method="peers, x-1",
+            day=date(2025, 7, 1) + timedelta(days=day), state=State.FAULTY,
+            begins=opened + timedelta(days=day), ends=opened + timedelta(days=day, hours=14),
+            lost_kwh=7.0, method="peers, x-1",
         )
         for day in range(40 if cause is Cause.OUTAGE else 1)
     )  # fmt: skip
@@ -395,9 +400,11 @@ class TestDirectory:
         assert kept.claim.read_bytes() == before
 
     def test_incidents_are_evidence(self, data: Path) -> None:
-        kept = load(data, incidents_of=lambda _: [incident(Cause.OVER_VOLTAGE)]).settle_period(
-            "roof0001", 3
+        found = incident(Cause.OVER_VOLTAGE)
+        DerivedStore(portal_of(data)).replace_all(
+            derived.ALARMS, derived_rows.incident_rows([found], "Europe/Amsterdam")
         )
+        kept = load(data).settle_period("roof0001", 3)
         # 62 kWh were agreed for the same hours, and count more.
         assert [str(one.reason) for one in kept.settlement.years[0].credits] == [
             "overlaps", "counted"

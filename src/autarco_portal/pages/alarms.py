@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from litestar import Response, get, post
 from litestar.exceptions import NotFoundException, PermissionDeniedException
-from litestar.params import FromPath, Parameter
+from litestar.params import FromPath, QueryParameter
 
 from autarco_portal.pages import models
 from autarco_portal.pages.alarm_rows import alarm_page, alarm_row
 from autarco_portal.pages.site import viewable
-from autarco_portal.pages.visitor import Form, Visitor, see_other, show
-from autarco_portal.portal import Portal
+from autarco_portal.pages.visitor import Form, Visiting, see_other, show
+from autarco_portal.portal import Here, Portal
 from autarco_portal.rights import Action, may
 
 if TYPE_CHECKING:
@@ -24,17 +24,17 @@ ROWS = 50
 NOTE_MAX = 500
 """Characters of what somebody writes when taking an alarm on."""
 
-Which = Annotated[Literal["open", "all"], Parameter(query="state")]
-Number = Annotated[int, Parameter(query="page", ge=1, le=10_000)]
+Which = Annotated[Literal["open", "all"], QueryParameter(name="state")]
+Number = Annotated[int, QueryParameter(name="page", ge=1, le=10_000)]
 
 
 @get("/alarms", sync_to_thread=True)
 def alarms(
-    portal: Portal, visitor: Visitor, state: Which = "open", page: Number = 1
+    portal: Here, visitor: Visiting, which: Which = "open", page: Number = 1
 ) -> Response[str]:
     """Lists the alarms of all sites that somebody may view."""
     actor = visitor.actor
-    only_open = state == "open"
+    only_open = which == "open"
     found = portal.store.alarms.count_visible(actor, only_open=only_open)
     pages = max(1, -(-found // ROWS))
     page = min(page, pages)
@@ -46,7 +46,7 @@ def alarms(
     return show(
         visitor,
         models.Alarms(
-            state=state,
+            state=which,
             rows=tuple(
                 alarm_row(one, names.get(one.incident.site_id, one.incident.site_id))
                 for one in records
@@ -61,7 +61,7 @@ def alarms(
 
 
 @get("/alarms/{incident:str}", sync_to_thread=True)
-def alarm(portal: Portal, visitor: Visitor, incident: FromPath[str]) -> Response[str]:
+def alarm(portal: Here, visitor: Visiting, incident: FromPath[str]) -> Response[str]:
     """Shows an alarm to whoever may view its site."""
     actor = visitor.actor
     record, site = _viewable(portal, actor, incident)
@@ -82,7 +82,7 @@ def alarm(portal: Portal, visitor: Visitor, incident: FromPath[str]) -> Response
 
 @post("/alarms/{incident:str}/acknowledge", sync_to_thread=True)
 def acknowledge(
-    portal: Portal, visitor: Visitor, incident: FromPath[str], data: Form
+    portal: Here, visitor: Visiting, incident: FromPath[str], data: Form
 ) -> Response[None]:
     """Keeps that somebody looks at it."""
     form = visitor.checked(data)

@@ -10,9 +10,10 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import polars as pl
+from litestar.di import NamedDependency
 from msgspec import Struct
 
 from autarco_portal.inverter_record import FAULT, GRID_VOLTAGE_MIN, STALE_US
@@ -122,3 +123,7 @@ def _heard(one: _Latest | None, hangs: bool, now: datetime) -> Heard:
         grid_is_off=one.grid_is_off,
         is_installed=hangs,
     )
+
+
+OnBoard: TypeAlias = NamedDependency[Board]
+"""A handler's argument `board`."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from litestar import Response, get
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from autarco_portal.live_fleet import NotReady
 from autarco_portal.pages import models
-from autarco_portal.pages.board import NOT_HEARD, Board, SiteNow
-from autarco_portal.pages.visitor import Visitor, show
-from autarco_portal.portal import Portal
+from autarco_portal.pages.board import NOT_HEARD, Board, OnBoard, SiteNow
+from autarco_portal.pages.visitor import Visiting, show
+from autarco_portal.portal import Here, Portal
 from autarco_portal.rights import PORTAL, Action, may
 from autarco_portal.site_health import ORDER, Health
 
@@ -26,16 +26,16 @@ ROWS = 50
 SUMMED_MAX = 200
 """Sites whose energy of today is added up for one look; each may be computed for it."""
 
-Search = Annotated[str, Parameter(query="q", max_length=100)]
-Number = Annotated[int, Parameter(query="page", ge=1, le=10_000)]
-Wanted = Annotated[Health | None, Parameter(query="health")]
+Search = Annotated[str, QueryParameter(name="q", max_length=100)]
+Number = Annotated[int, QueryParameter(name="page", ge=1, le=10_000)]
+Wanted = Annotated[Health | None, QueryParameter(name="health")]
 
 
 @get("/", sync_to_thread=True)
 def fleet(
-    portal: Portal,
-    board: Board,
-    visitor: Visitor,
+    portal: Here,
+    board: OnBoard,
+    visitor: Visiting,
     search: Search = "",
     page: Number = 1,
     wanted: Wanted = None,

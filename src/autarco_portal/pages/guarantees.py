@@ -15,9 +15,9 @@ from autarco_portal.live_fleet import NotReady
 from autarco_portal.pages import models
 from autarco_portal.pages.charts import Chart, Series
 from autarco_portal.pages.site import viewable
-from autarco_portal.pages.visitor import Visitor, show
+from autarco_portal.pages.visitor import Visiting, Visitor, show
 from autarco_portal.pages.words import N_, Words
-from autarco_portal.portal import Portal
+from autarco_portal.portal import Here, Portal
 from autarco_portal.rights import Action, may
 from autarco_portal.web_problems import Unavailable
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @get("/guarantees", sync_to_thread=True)
-def guarantees(portal: Portal, visitor: Visitor) -> Response[str]:
+def guarantees(portal: Here, visitor: Visiting) -> Response[str]:
     """Lists the guarantees that somebody may view."""
     actor = visitor.actor
     visible = set(portal.store.sites.visible_keys(actor))
@@ -51,7 +51,7 @@ def guarantees(portal: Portal, visitor: Visitor) -> Response[str]:
 
 
 @get("/guarantees/{contract:str}", sync_to_thread=True)
-def guarantee(portal: Portal, visitor: Visitor, contract: FromPath[str]) -> Response[str]:
+def guarantee(portal: Here, visitor: Visiting, contract: FromPath[str]) -> Response[str]:
     """Shows a guarantee with its settlements to whoever may view it."""
     actor = visitor.actor
     record = portal.store.guarantees.get(contract)

@@ -72,6 +72,16 @@ class SecondFactor(Page, frozen=True, kw_only=True):
     error: str = ""
 
 
+class ProveAgain(Page, frozen=True, kw_only=True):
+    """Asks somebody who is in for password and code once more."""
+
+    template: ClassVar[str] = "prove_again.html"
+    email: str
+    next_path: str
+    has_second_factor: bool
+    error: str = ""
+
+
 class SecondFactorSetup(Page, frozen=True, kw_only=True):
     """Shows the secret for an app on somebody's phone, and asks for its first code."""
 

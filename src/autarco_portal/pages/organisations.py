@@ -9,8 +9,8 @@ from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
 from autarco_portal.pages import models
-from autarco_portal.pages.visitor import Visitor, show
-from autarco_portal.portal import Portal
+from autarco_portal.pages.visitor import Visiting, Visitor, show
+from autarco_portal.portal import Here, Portal
 from autarco_portal.rights import PORTAL, Action, may
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @get("/organisations", sync_to_thread=True)
-def organisations(portal: Portal, visitor: Visitor) -> Response[str]:
+def organisations(portal: Here, visitor: Visiting) -> Response[str]:
     """Lists the organisations that somebody may view."""
     return show(visitor, organisation_list(portal, visitor), tab="organisations")
 
@@ -46,7 +46,7 @@ def organisation_list(portal: Portal, visitor: Visitor, error: str = "") -> mode
 
 
 @get("/organisations/{identifier:str}", sync_to_thread=True)
-def organisation(portal: Portal, visitor: Visitor, identifier: FromPath[str]) -> Response[str]:
+def organisation(portal: Here, visitor: Visiting, identifier: FromPath[str]) -> Response[str]:
     """Shows one organisation with its people."""
     found = viewable_organisation(portal, visitor.actor, identifier)
     return show(visitor, organisation_page(portal, visitor, found), tab="organisations")

@@ -8,13 +8,12 @@ from litestar import Request, Response, post
 from litestar.exceptions import NotFoundException, PermissionDeniedException
 from litestar.params import FromPath
 
-from autarco_portal.pages.door import Door, Refused
 from autarco_portal.pages.organisations import (
     organisation_list,
     organisation_page,
     viewable_organisation,
 )
-from autarco_portal.pages.visitor import Form, Visitor, own_path, see_other, show
+from autarco_portal.pages.visitor import Door, Form, Visiting, Visitor, own_path, see_other, show
 from autarco_portal.pages.words import N_
 from autarco_portal.people import (
     MemberRole,
@@ -23,7 +22,7 @@ from autarco_portal.people import (
     Source,
     SourceKind,
 )
-from autarco_portal.portal import Portal
+from autarco_portal.portal import Here, Portal
 from autarco_portal.rights import PORTAL, Action, may
 from autarco_portal.store import StoreError
 
@@ -34,9 +33,7 @@ KNOWN = N_("Somebody with this e-mail address works elsewhere; ask the support."
 
 
 @post("/organisations", sync_to_thread=True)
-def add_organisation(
-    portal: Portal, visitor: Visitor, data: Form
-) -> Response[None] | Response[str]:
+def add_organisation(portal: Here, visitor: Visiting, data: Form) -> Response[None] | Response[str]:
     """Adds an organisation."""
     form = visitor.checked(data)
     if not may(visitor.actor, Action.CREATE_ORGANISATION, PORTAL):
@@ -57,9 +54,9 @@ def add_organisation(
 @post("/organisations/{identifier:str}/invite", sync_to_thread=True)
 def invite(
     request: Request[Any, Any, Any],
-    portal: Portal,
-    door: Door,
-    visitor: Visitor,
+    portal: Here,
+    accounts: Door,
+    visitor: Visiting,
     identifier: FromPath[str],
     data: Form,
 ) -> Response[str]:
@@ -75,9 +72,9 @@ def invite(
         portal.store.people.join(
             person.person_id, identifier, MemberRole(form.get("role", "")), visitor.now
         )
-        secret = door.invite(person, visitor.whole, visitor.now)
+        secret = accounts.invite(person.person_id, by=actor.person_id, now=visitor.now).reveal()
         link = str(request.url.with_replacements(path=f"/invitation/{secret}", query=""))
-    except (PeopleError, StoreError, Refused, ValueError) as wrong:
+    except (PeopleError, StoreError, ValueError) as wrong:
         error = str(wrong)
     page = organisation_page(portal, visitor, found, error=error, invitation_link=link)
     return show(visitor, page, tab="organisations", status=400 if error else 200)
@@ -85,23 +82,23 @@ def invite(
 
 @post("/people/{person:str}/disable", sync_to_thread=True)
 def disable(
-    portal: Portal, door: Door, visitor: Visitor, person: FromPath[str], data: Form
+    portal: Here, accounts: Door, visitor: Visiting, person: FromPath[str], data: Form
 ) -> Response[None]:
     """Closes somebody's account."""
     form = visitor.checked(data)
     _check(portal, visitor.actor, Action.DISABLE_ACCOUNT, person)
-    door.disable(person, visitor.whole, visitor.now)
+    accounts.disable(person, by=visitor.actor.person_id, now=visitor.now)
     return see_other(own_path(form.get("next", "/organisations")))
 
 
 @post("/people/{person:str}/second-factor", sync_to_thread=True)
 def reset_second_factor(
-    portal: Portal, door: Door, visitor: Visitor, person: FromPath[str], data: Form
+    portal: Here, accounts: Door, visitor: Visiting, person: FromPath[str], data: Form
 ) -> Response[None]:
     """Lets somebody who lost the phone set up another one."""
     form = visitor.checked(data)
     _check(portal, visitor.actor, Action.RESET_SECOND_FACTOR, person)
-    door.reset_second_factor(person, visitor.whole, visitor.now)
+    accounts.reset_second_factor(person, by=visitor.actor.person_id, now=visitor.now)
     return see_other(own_path(form.get("next", "/organisations")))
 
 

@@ -1,23 +1,26 @@
 """The pages before somebody is in: password, code of the second factor, invitation, language.
 
-What is wrong with name or password is never said: nobody learns here who has an account.
+What is wrong with address or password is never said: nobody learns here who has an account.
 """
 
 from __future__ import annotations
 
+import ipaddress
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 
 from litestar import Request, Response, get, post
 from litestar.exceptions import NotFoundException
-from litestar.params import FromPath, Parameter
+from litestar.params import FromPath, QueryParameter
 from msgspec import structs
 
 from autarco_portal.account import Stage
 from autarco_portal.pages import models
-from autarco_portal.pages.door import Door, From, Refused, Wait
 from autarco_portal.pages.visitor import (
     VISIT_S,
+    Door,
     Form,
+    Visiting,
     Visitor,
     cookie,
     go_to,
@@ -28,23 +31,36 @@ from autarco_portal.pages.visitor import (
     visit_cookie,
 )
 from autarco_portal.pages.words import N_, Language
+from autarco_portal.passwords import LENGTH_MIN, PasswordError
+from autarco_portal.proofs import Refusal, Refused
+from autarco_portal.secret import Secret
 
 if TYPE_CHECKING:
     from litestar.datastructures import Cookie
 
+    from autarco_portal.accounts import Accounts
+    from autarco_portal.signed import SignedIn
+
+NO_ADDRESS = "::"
 SESSION_S = 30 * 86_400
 """How long a browser keeps its cookie; the server ends sessions earlier (`account`)."""
-PASSWORD_LENGTH_MIN = 12
-CLIENT_MAX = 200
-"""Characters of what a browser says of itself."""
-WRONG = N_("E-mail address and password do not belong together.")
-TOO_OFTEN = N_("Too many tries. Please wait a while and try again.")
+EMAIL_MAX = 254
 
-Next = Annotated[str, Parameter(query="next", max_length=1_000)]
+REFUSALS = {
+    Refusal.WRONG: N_("That is not right."),
+    Refusal.WAIT: N_("Too many tries. Please wait a while and try again."),
+    Refusal.APP_TOKEN_WANTED: N_("Programs need an app password."),
+    Refusal.PROVE_AGAIN: N_("Please sign in again for this."),
+    Refusal.LINK_OVER: N_("This link was used already, or it is too old."),
+}
+WRONG_PASSWORD = N_("E-mail address and password do not belong together.")
+WRONG_CODE = N_("That is not the code of this moment.")
+
+Next = Annotated[str, QueryParameter(name="next", max_length=1_000)]
 
 
 @get("/sign-in", sync_to_thread=True)
-def sign_in_page(visitor: Visitor, next_path: Next = "/") -> Response[str]:
+def sign_in_page(visitor: Visiting, next_path: Next = "/") -> Response[str]:
     """Asks for e-mail address and password."""
     if visitor.signed is not None and visitor.signed.stage is Stage.FULL:
         go_to(own_path(next_path))
@@ -53,25 +69,28 @@ def sign_in_page(visitor: Visitor, next_path: Next = "/") -> Response[str]:
 
 @post("/sign-in", sync_to_thread=True)
 def sign_in(
-    request: Request[Any, Any, Any], door: Door, visitor: Visitor, data: Form
-) -> Response[None] | Response[str]:
+    request: Request[Any, Any, Any], accounts: Door, visitor: Visiting, data: Form
+) -> Response[Any]:
     """Begins a session."""
     form = visitor.checked(data)
     email, next_path = form.get("email", "").strip(), own_path(form.get("next", "/"))
-    try:
-        token = door.sign_in(email, form.get("password", ""), origin(request), visitor.now)
-    except (Refused, Wait) as error:
+    tried = accounts.sign_in(
+        email,
+        Secret(form.get("password", "")),
+        address=address(request),
+        client=request.headers.get("user-agent", ""),
+        now=visitor.now,
+    )
+    if isinstance(tried, Refused):
         page = models.SignIn(
-            email=email[:254],
-            next_path=next_path,
-            error=TOO_OFTEN if isinstance(error, Wait) else WRONG,
+            email=email[:EMAIL_MAX], next_path=next_path, error=said(tried, WRONG_PASSWORD)
         )
-        return show(visitor, page, status=429 if isinstance(error, Wait) else 403)
-    return see_other(next_path, session_cookie(visitor, token))
+        return show(visitor, page, status=status(tried))
+    return see_other(next_path, session_cookie(visitor, tried))
 
 
 @get("/sign-in/code", sync_to_thread=True)
-def code_page(visitor: Visitor, next_path: Next = "/") -> Response[str]:
+def code_page(visitor: Visiting, next_path: Next = "/") -> Response[str]:
     """Asks for the code of the second factor."""
     if visitor.signed is None:
         go_to(f"/sign-in?next={quoted(own_path(next_path))}")
@@ -81,74 +100,93 @@ def code_page(visitor: Visitor, next_path: Next = "/") -> Response[str]:
 
 
 @post("/sign-in/code", sync_to_thread=True)
-def code(
-    request: Request[Any, Any, Any], door: Door, visitor: Visitor, data: Form
-) -> Response[None] | Response[str]:
+def code(accounts: Door, visitor: Visiting, data: Form) -> Response[Any]:
     """Finishes signing in."""
     form = visitor.checked(data)
     next_path = own_path(form.get("next", "/"))
     if visitor.signed is None or visitor.signed.stage is not Stage.CODE:
         return see_other(next_path)
-    try:
-        token = door.prove(visitor.signed, form.get("code", ""), origin(request), visitor.now)
-    except (Refused, Wait) as error:
-        wrong = N_("That is not the code of this moment.")
-        page = models.SecondFactor(
-            next_path=next_path, error=TOO_OFTEN if isinstance(error, Wait) else wrong
+    tried = accounts.give_code(visitor.token, Secret(form.get("code", "")), visitor.now)
+    if isinstance(tried, Refused):
+        page = models.SecondFactor(next_path=next_path, error=said(tried, WRONG_CODE))
+        return show(visitor, page, status=status(tried))
+    return see_other(next_path, session_cookie(visitor, tried))
+
+
+@get("/sign-in/again", sync_to_thread=True)
+def again_page(visitor: Visiting, next_path: Next = "/") -> Response[str]:
+    """Asks somebody who is in to prove it anew, before something dangerous."""
+    signed = visitor.whole
+    page = models.ProveAgain(
+        email=signed.person.email,
+        next_path=own_path(next_path),
+        has_second_factor=signed.account.has_second_factor,
+    )
+    return show(visitor, page)
+
+
+@post("/sign-in/again", sync_to_thread=True)
+def again(
+    request: Request[Any, Any, Any], accounts: Door, visitor: Visiting, data: Form
+) -> Response[Any]:
+    """Proves it anew."""
+    form = visitor.checked(data)
+    signed, next_path = visitor.whole, own_path(form.get("next", "/"))
+    given = form.get("code", "")
+    tried = accounts.prove_again(
+        visitor.token,
+        Secret(form.get("password", "")),
+        Secret(given) if given else None,
+        address=address(request),
+        now=visitor.now,
+    )
+    if isinstance(tried, Refused):
+        page = models.ProveAgain(
+            email=signed.person.email,
+            next_path=next_path,
+            has_second_factor=signed.account.has_second_factor,
+            error=said(tried),
         )
-        return show(visitor, page, status=429 if isinstance(error, Wait) else 403)
-    return see_other(next_path, session_cookie(visitor, token))
+        return show(visitor, page, status=status(tried))
+    return see_other(next_path, session_cookie(visitor, tried))
 
 
 @post("/sign-out", sync_to_thread=True)
-def sign_out(door: Door, visitor: Visitor, data: Form) -> Response[None]:
+def sign_out(accounts: Door, visitor: Visiting, data: Form) -> Response[None]:
     """Ends this session."""
     visitor.checked(data)
-    if visitor.signed is not None:
-        door.sign_out(visitor.signed)
+    accounts.sign_out(visitor.token, visitor.now)
     return see_other("/sign-in", no_session(visitor))
 
 
 @get("/invitation/{link:str}", sync_to_thread=True)
-def invitation_page(door: Door, visitor: Visitor, link: FromPath[str]) -> Response[str]:
+def invitation_page(accounts: Door, visitor: Visiting, link: FromPath[str]) -> Response[str]:
     """Lets somebody who was invited choose a password."""
-    return show(visitor, _invited(door, visitor, link))
+    return show(visitor, _invited(accounts, visitor, link))
 
 
 @post("/invitation/{link:str}", sync_to_thread=True)
-def invitation(
-    door: Door, visitor: Visitor, link: FromPath[str], data: Form
-) -> Response[None] | Response[str]:
+def invitation(accounts: Door, visitor: Visiting, link: FromPath[str], data: Form) -> Response[Any]:
     """Takes an invitation up."""
     form = visitor.checked(data)
-    page = _invited(door, visitor, link)
+    page = _invited(accounts, visitor, link)
     error = ""
     if form.get("password", "") != form.get("again", ""):
         error = N_("The two passwords are not the same.")
     else:
         try:
-            door.take_up(link, form.get("password", ""), visitor.now)
-        except Refused as refused:
-            error = str(refused)
+            taken = accounts.accept(Secret(link), Secret(form.get("password", "")), visitor.now)
+            error = said(taken) if isinstance(taken, Refused) else ""
+        except PasswordError as weak:
+            error = str(weak)
     if error:
-        return show(visitor, structs.replace(page, error=error), status=400)
+        shown = structs.replace(page, error=error)
+        return show(visitor, shown, status=HTTPStatus.BAD_REQUEST)
     return see_other("/sign-in", no_session(visitor))
 
 
-def _invited(door: Door, visitor: Visitor, link: str) -> models.Invitation:
-    person = door.invited(link, visitor.now)
-    if person is None:
-        raise NotFoundException(N_("This link was used already, or it is too old."))
-    return models.Invitation(
-        token=link,
-        email=person.email,
-        name=person.name,
-        password_length_min=PASSWORD_LENGTH_MIN,
-    )
-
-
 @post("/language", sync_to_thread=True)
-def language(visitor: Visitor, data: Form) -> Response[None]:
+def language(visitor: Visiting, data: Form) -> Response[None]:
     """Remembers the language of this browser."""
     form = visitor.checked(data)
     chosen = form.get("language", "")
@@ -161,17 +199,46 @@ def language(visitor: Visitor, data: Form) -> Response[None]:
     )
 
 
-def origin(request: Request[Any, Any, Any]) -> From:
-    """Returns where a request comes from."""
-    address = request.client.host if request.client is not None else "0.0.0.0"  # noqa: S104
-    return From(address=address, client=request.headers.get("user-agent", "")[:CLIENT_MAX])
+def address(request: Request[Any, Any, Any]) -> str:
+    """Returns the IP address that a request comes from; one for all where there is none.
+
+    A server behind a Unix socket knows no addresses.
+    """
+    host = request.client.host if request.client is not None else ""
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return NO_ADDRESS
 
 
-def session_cookie(visitor: Visitor, token: str) -> Cookie:
+def said(refused: Refused, wrong: str = "") -> str:
+    """Returns what somebody is told, in words of the source."""
+    if refused.reason is Refusal.WRONG and wrong:
+        return wrong
+    return REFUSALS[refused.reason]
+
+
+def status(refused: Refused) -> HTTPStatus:
+    """Returns the status of an answer that refuses."""
+    is_wait = refused.reason is Refusal.WAIT
+    return HTTPStatus.TOO_MANY_REQUESTS if is_wait else HTTPStatus.FORBIDDEN
+
+
+def session_cookie(visitor: Visitor, signed_in: SignedIn) -> Cookie:
     """Returns the cookie of a session."""
+    token = signed_in.token.reveal()
     return cookie("session", token, is_https=visitor.is_https, max_age_s=SESSION_S)
 
 
 def no_session(visitor: Visitor) -> Cookie:
     """Returns what removes the cookie of a session."""
     return cookie("session", "", is_https=visitor.is_https, max_age_s=0)
+
+
+def _invited(accounts: Accounts, visitor: Visitor, link: str) -> models.Invitation:
+    person = accounts.invited(Secret(link), visitor.now)
+    if person is None:
+        raise NotFoundException(REFUSALS[Refusal.LINK_OVER])
+    return models.Invitation(
+        token=link, email=person.email, name=person.name, password_length_min=LENGTH_MIN
+    )

@@ -8,28 +8,28 @@ from zoneinfo import ZoneInfo
 
 from litestar import Response, get
 from litestar.exceptions import NotFoundException
-from litestar.params import FromPath, Parameter
+from litestar.params import FromPath, QueryParameter
 
-from autarco_portal.pages.board import Board
+from autarco_portal.pages.board import OnBoard
 from autarco_portal.pages.site_page import SiteAt, site_page
-from autarco_portal.pages.visitor import Visitor, show
-from autarco_portal.portal import Portal
+from autarco_portal.pages.visitor import Visiting, show
+from autarco_portal.portal import Here, Portal
 from autarco_portal.rights import Action, may
-from autarco_portal.site_history import History
+from autarco_portal.site_history import Past
 
 if TYPE_CHECKING:
     from autarco_portal.people import Actor
     from autarco_portal.site_record import SiteRecord
 
-Day = Annotated[date | None, Parameter(query="day")]
+Day = Annotated[date | None, QueryParameter(name="day")]
 
 
 @get("/sites/{key:str}", sync_to_thread=True)
 def site(
-    portal: Portal,
-    board: Board,
-    history: History,
-    visitor: Visitor,
+    portal: Here,
+    board: OnBoard,
+    history: Past,
+    visitor: Visiting,
     key: FromPath[str],
     day: Day = None,
 ) -> Response[str]:

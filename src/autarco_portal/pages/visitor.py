@@ -12,21 +12,21 @@ import hmac
 import secrets
 import urllib.parse
 from datetime import datetime  # noqa: TC003 - msgspec looks at it
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from litestar import Response
 from litestar.datastructures import Cookie
-from litestar.enums import RequestEncodingType
+from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException, PermissionDeniedException
-from litestar.params import Body
-from msgspec import Struct
+from litestar.params import URLEncodedBody
 
 from autarco_portal.account import Stage
+from autarco_portal.accounts import Accounts
 from autarco_portal.pages.chart_library import POLICY
-from autarco_portal.pages.door import Signed  # noqa: TC001 - msgspec looks at it
 from autarco_portal.pages.models import Frame
 from autarco_portal.pages.render import render
 from autarco_portal.pages.words import Language, Words, preferred, words
+from autarco_portal.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,26 +35,41 @@ if TYPE_CHECKING:
 
     from autarco_portal.pages.models import Page, Tab
     from autarco_portal.people import Actor
+    from autarco_portal.signed import Signed
 
-Form: TypeAlias = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
-"""What a form holds; check it with `Visitor.checked`."""
+Form: TypeAlias = URLEncodedBody[dict[str, str]]
+"""A handler's argument `data`: what a form holds; check it with `Visitor.checked`."""
 VISIT_S = 365 * 86_400
 """How long the choice of language is remembered."""
 PATH_MAX = 1_000
 """Characters of an address to come back to."""
 
 
-class Visitor(Struct, frozen=True, kw_only=True):
+class Visitor:
     """Somebody with a browser."""
 
-    path: str
-    """With its query."""
-    now: datetime
-    language: Language
-    visit: str
-    """A secret of this browser, signed in or not."""
-    signed: Signed | None
-    is_https: bool
+    def __init__(
+        self,
+        *,
+        path: str,
+        now: datetime,
+        language: Language,
+        visit: str,
+        token: Secret,
+        signed: Signed | None,
+        is_https: bool,
+    ) -> None:
+        """`path` has its query; `visit` is a secret of this browser, signed in or not.
+
+        `token` is that of the session, empty for somebody who is not on the way in.
+        """
+        self.path = path
+        self.now = now
+        self.language = language
+        self.visit = visit
+        self.token = token
+        self.signed = signed
+        self.is_https = is_https
 
     @property
     def words(self) -> Words:
@@ -64,13 +79,22 @@ class Visitor(Struct, frozen=True, kw_only=True):
     @property
     def csrf(self) -> str:
         """What the visitor's forms bring along; another one once somebody signed in."""
-        secret = self.visit if self.signed is None else self.signed.token
+        secret = self.visit if self.signed is None else self.token.reveal()
         return hashlib.sha256(b"form\0" + secret.encode()).hexdigest()
 
     @property
     def actor(self) -> Actor:
         """Who acts; sends away whoever has not signed in wholly."""
-        return self.whole.identity.actor
+        actor = self.whole.actor
+        if actor is None:
+            # A whole session always has one; nobody acts as nobody.
+            raise PermissionDeniedException
+        return actor
+
+    @property
+    def whole_token(self) -> Secret:
+        """The token of whoever is wholly in; sends others away."""
+        return self.token if self.whole.stage is Stage.FULL else Secret("")
 
     @property
     def whole(self) -> Signed:
@@ -88,6 +112,14 @@ class Visitor(Struct, frozen=True, kw_only=True):
         if not hmac.compare_digest(form.get("csrf", "").encode(), self.csrf.encode()):
             raise PermissionDeniedException("this form is too old: open the page again")
         return form
+
+
+Visiting: TypeAlias = NamedDependency[Visitor]
+"""A handler's argument `visitor`: who looks."""
+
+
+Door: TypeAlias = NamedDependency[Accounts]
+"""A handler's argument `accounts`."""
 
 
 def cookie_name(name: str, *, is_https: bool) -> str:
@@ -120,7 +152,7 @@ def language_of(
     """Returns a visitor's language: chosen here, kept with the account, asked by the browser."""
     chosen = request.cookies.get(cookie_name("language", is_https=is_https))
     if chosen is None and signed is not None:
-        chosen = signed.identity.person.language
+        chosen = signed.person.language
     return preferred(chosen, request.headers.get("accept-language"))
 
 
@@ -136,11 +168,11 @@ def show(
     """Answers a page."""
     signed = visitor.signed
     is_in = signed is not None and signed.stage is Stage.FULL
-    actor = signed.identity.actor if signed is not None else None
+    actor = signed.actor if signed is not None else None
     frame = Frame(
         path=visitor.path,
         tab=tab,
-        person=signed.identity.person.name if signed is not None and is_in else None,
+        person=signed.person.name if signed is not None and is_in else None,
         has_organisations=actor is not None and bool(actor.roles or actor.portal_roles),
         csrf=visitor.csrf,
         now=visitor.now,

@@ -2,7 +2,7 @@
 
 `router` puts them together; `failure` is how the application tells a person that something did not
 work. Handlers get by name: `portal`, `visitor` (who looks, and in which language), `board`,
-`history` and `door`. Each asks `rights.may`, or the store by the same rule.
+`history` and `accounts`. Each asks `rights.may`, or the store by the same rule.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from autarco_portal.pages.visitor import (
     show,
 )
 from autarco_portal.portal_paths import PortalDirectory
+from autarco_portal.secret import Secret
 from autarco_portal.site_history import History
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
     from litestar.types import ControllerRouterHandler
 
-    from autarco_portal.pages.door import Door
+    from autarco_portal.accounts import Accounts
     from autarco_portal.portal import Portal
 
 HANDLERS: list[ControllerRouterHandler] = [
@@ -70,6 +71,8 @@ HANDLERS: list[ControllerRouterHandler] = [
     sign_in.sign_in,
     sign_in.code_page,
     sign_in.code,
+    sign_in.again_page,
+    sign_in.again,
     sign_in.sign_out,
     sign_in.invitation_page,
     sign_in.invitation,
@@ -78,17 +81,17 @@ HANDLERS: list[ControllerRouterHandler] = [
 ]
 
 
-def router(portal: Portal, door: Door) -> Router:
+def router(portal: Portal, accounts: Accounts) -> Router:
     """Returns all pages."""
     board = Board(portal.store)
     history = History(PortalDirectory(portal.settings.data / "portal"))
-    visitor = visitor_of(portal, door)
+    visitor = visitor_of(portal, accounts)
     return Router(
         "/",
         route_handlers=HANDLERS,
         dependencies={
             "board": Provide(lambda: board, sync_to_thread=False),
-            "door": Provide(lambda: door, sync_to_thread=False),
+            "accounts": Provide(lambda: accounts, sync_to_thread=False),
             "history": Provide(lambda: history, sync_to_thread=False),
             "visitor": Provide(visitor, sync_to_thread=True),
         },
@@ -96,20 +99,25 @@ def router(portal: Portal, door: Door) -> Router:
     )
 
 
-def visitor_of(portal: Portal, door: Door | None) -> Callable[[Request[Any, Any, Any]], Visitor]:
-    """Returns what finds out who looks; without a door everybody is a stranger."""
+def visitor_of(
+    portal: Portal, accounts: Accounts | None
+) -> Callable[[Request[Any, Any, Any]], Visitor]:
+    """Returns what finds out who looks; without accounts everybody is a stranger."""
     is_https = portal.settings.is_https
 
     def visitor(request: Request[Any, Any, Any]) -> Visitor:
         now = portal.now()
-        token = request.cookies.get(cookie_name("session", is_https=is_https), "")
-        signed = door.session(token, now) if token and door is not None else None
+        token = Secret(request.cookies.get(cookie_name("session", is_https=is_https), ""))
+        signed = None
+        if accounts is not None and token.reveal():
+            signed = accounts.who(token, now)
         url = request.url
         return Visitor(
             path=f"{url.path}?{url.query}" if url.query else url.path,
             now=now,
             language=language_of(request, signed, is_https=is_https),
             visit=request.cookies.get(cookie_name("visit", is_https=is_https)) or new_visit(),
+            token=token,
             signed=signed,
             is_https=is_https,
         )
@@ -118,10 +126,10 @@ def visitor_of(portal: Portal, door: Door | None) -> Callable[[Request[Any, Any,
 
 
 def failure(
-    portal: Portal, door: Door
+    portal: Portal, accounts: Accounts
 ) -> Callable[[Request[Any, Any, Any], int, str], Response[Any]]:
     """Returns what shows status and sentence to a person (`web_problems.Page`)."""
-    visitor, stranger = visitor_of(portal, door), visitor_of(portal, None)
+    visitor, stranger = visitor_of(portal, accounts), visitor_of(portal, None)
 
     def page(request: Request[Any, Any, Any], status: int, sentence: str) -> Response[Any]:
         if status < HTTPStatus.BAD_REQUEST:

@@ -55,3 +55,10 @@ def is_held(holds: Iterable[Hold], store: str, subjects: Iterable[str]) -> Hold 
 def to_review(holds: Iterable[Hold], now: datetime) -> tuple[Hold, ...]:
     """Returns the holds that somebody must look at again."""
     return tuple(hold for hold in holds if hold.ended_at is None and hold.review_at <= now)
+
+
+def end(hold: Hold, *, at: datetime) -> Hold:
+    """Ends a hold; from now on erasure and retention take what it kept."""
+    if hold.ended_at is not None:
+        raise PrivacyError("the hold has ended")
+    return msgspec.structs.replace(hold, ended_at=at)

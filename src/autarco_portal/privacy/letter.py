@@ -245,3 +245,12 @@ def decided(thing: str, effect: str, contest_until: datetime, language: str) -> 
         "Until then the decision is not final.\n"
     )
     return Letter(subject=f"A decision about {thing}", text=text)
+
+
+def new_policy(starts_on: date, link: str, language: str) -> Letter:
+    """Returns the notice of a significant change of the policy."""
+    if language == "nl":
+        text = f"Vanaf {starts_on} geldt ons nieuwe privacybeleid. U leest het hier:\n{link}\n"
+        return Letter(subject="Ons privacybeleid verandert", text=text)
+    text = f"From {starts_on} on our new privacy policy applies. You can read it here:\n{link}\n"
+    return Letter(subject="Our privacy policy changes", text=text)

@@ -41,7 +41,7 @@ from autarco_portal.store.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from datetime import datetime
 
     from sqlalchemy import Table
@@ -164,6 +164,34 @@ class Erasure:
                 _keep_proof(session, *end(removed))
         return removed
 
+    def photos_elsewhere(self, sites: Collection[str]) -> frozenset[str]:
+        """Returns the hashes of photos that other sites have: their files stay."""
+        others = (
+            select(PhotoRow.sha256)
+            .join(SiteRow, SiteRow.number == PhotoRow.site_number)
+            .where(SiteRow.public_key.not_in(sites))
+        )
+        with reading(self._engine) as session:
+            return frozenset(session.scalars(others.distinct()))
+
+    def overwrite(self) -> bool:
+        """Takes what was erased out of SQLite's log too; tells whether nobody hindered it.
+
+        Deleted rows are overwritten where they were (`secure_delete`), but the write-ahead log
+        keeps older pages until it is emptied. PostgreSQL overwrites by its own vacuum.
+        """
+        if self._engine.dialect.name != "sqlite":
+            return True
+        connection = self._engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            row = cursor.fetchone()
+            cursor.close()
+        finally:
+            connection.close()
+        return row is not None and row[0] == 0
+
     def traces(self, person_id: str) -> list[str]:
         """Returns the tables that still lead to a person, apart from those that are proof."""
         with reading(self._engine) as session:
@@ -200,7 +228,7 @@ def _keep_proof(session: Session, case: Case, proof: Proof, entry: AuditEntry) -
 def person_columns() -> dict[str, tuple[str, ...]]:
     """Returns which columns of which tables name a person, by the tables' own definitions."""
     return {
-        table.name: columns
+        str(table.name): columns
         for table in Base.metadata.sorted_tables
         if (columns := _person_columns(table))
     }
@@ -237,7 +265,7 @@ def _rows_by_table(session: Session, person_id: str, sites: list[int]) -> dict[s
             wanted = wanted | condition
         count = session.scalar(select(func.count()).select_from(table).where(wanted)) or 0
         if count:
-            counts[table.name] = count
+            counts[str(table.name)] = count
     return counts
 
 

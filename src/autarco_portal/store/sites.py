@@ -74,34 +74,15 @@ class Sites:
         Raises StoreError for unknown owners and organisations, a key that is taken, and an inverter
         that hangs elsewhere.
         """
-        row = SiteRow(
-            public_key=new.public_key or new_public_key(),
-            **{name: getattr(new, name) for name in PLAIN_ATTRIBUTES},
-            **msgspec.structs.asdict(new.address),
-            created_at=now,
-            updated_at=now,
-            planes=plane_rows(new.planes),
-            inverters=[inverter_row(one) for one in new.inverters],
-        )
-        address = msgspec.structs.asdict(new.address)
-        attributes.record(row.address_attributes, address, new.source, now)
+        return self.add_all([new], now)[0]
+
+    def add_all(self, news: Sequence[NewSite], now: datetime) -> list[SiteRecord]:
+        """Makes several sites, all or none; raises as `add`."""
         with unique(), writing(self._engine) as session:
-            for role in new.roles:
-                organisations.existing(session, role.organisation_id)
-                row.roles.append(
-                    SiteRoleRow(
-                        organisation_id=role.organisation_id,
-                        kind=role.kind.value,
-                        from_at=role.from_at,
-                        until=role.until,
-                    )
-                )
-            for owner in new.owners:
-                people.existing(session, owner.person_id)
-                row.owners.append(SiteOwnerRow(**msgspec.structs.asdict(owner)))
-            session.add(row)
+            rows = [_new_row(session, new, now) for new in news]
+            session.add_all(rows)
             session.flush()
-            return as_record(row)
+            return [as_record(row) for row in rows]
 
     def get(self, public_key: str) -> Site | None:
         """Returns what the rules compute with; None if unknown or still being set up."""
@@ -228,7 +209,7 @@ class Sites:
             )
             return [as_record(row) for row in rows]
 
-    def find(self, text: str, *, limit: int = 50) -> list[SiteRecord]:
+    def find(self, text: str, *, limit: int | None = 50) -> list[SiteRecord]:
         """Returns sites by name, key, address or serial number, whoever may view them."""
         with reading(self._engine) as session:
             rows = session.scalars(
@@ -400,4 +381,32 @@ def existing(session: Session, public_key: str) -> SiteRow:
     row = session.scalar(select(SiteRow).where(SiteRow.public_key == public_key))
     if row is None:
         raise StoreError("there is no such site")
+    return row
+
+
+def _new_row(session: Session, new: NewSite, now: datetime) -> SiteRow:
+    row = SiteRow(
+        public_key=new.public_key or new_public_key(),
+        **{name: getattr(new, name) for name in PLAIN_ATTRIBUTES},
+        **msgspec.structs.asdict(new.address),
+        created_at=now,
+        updated_at=now,
+        planes=plane_rows(new.planes),
+        inverters=[inverter_row(one) for one in new.inverters],
+    )
+    address = msgspec.structs.asdict(new.address)
+    attributes.record(row.address_attributes, address, new.source, now)
+    for role in new.roles:
+        organisations.existing(session, role.organisation_id)
+        row.roles.append(
+            SiteRoleRow(
+                organisation_id=role.organisation_id,
+                kind=role.kind.value,
+                from_at=role.from_at,
+                until=role.until,
+            )
+        )
+    for owner in new.owners:
+        people.existing(session, owner.person_id)
+        row.owners.append(SiteOwnerRow(**msgspec.structs.asdict(owner)))
     return row

@@ -1,0 +1,131 @@
+"""`/api/v1/alarms`: what is wrong where, and who takes care of it?"""
+
+from __future__ import annotations
+
+from datetime import datetime  # noqa: TC003 - msgspec looks at it
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlencode
+
+import msgspec
+from litestar import get, post
+from litestar.exceptions import NotFoundException
+from litestar.params import JSONBody, QueryParameter
+
+from autarco_portal.api.access import PROBLEMS, Key, allowed, known, seen
+from autarco_portal.audit import AuditEntry
+from autarco_portal.portal import Here
+from autarco_portal.rights import Action, may
+from autarco_portal.web_identity import Asking
+
+if TYPE_CHECKING:
+    from autarco_portal.alarm_record import AlarmRecord
+    from autarco_portal.people import Actor
+
+PAGE_MAX = 200
+Only = Annotated[bool, QueryParameter(name="open", description="Only what goes on.")]
+Offset = Annotated[int, QueryParameter(ge=0, le=100_000)]
+Limit = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)]
+
+
+class Alarm(msgspec.Struct, frozen=True, kw_only=True):
+    """An incident: one fault from its first sign to its end."""
+
+    incident_id: str
+    site_id: str
+    inverter_sn: str | None
+    cause: str
+    """docs/detection.md says what each means."""
+    severity: str
+    opened_at: datetime
+    detected_at: datetime
+    closed_at: datetime | None
+    acknowledged_at: datetime | None
+    acknowledged_by_me: bool
+    lost_kwh: float
+    evidence: dict[str, Any]
+
+
+class AlarmPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Some alarms, the newest first; `next` is the address of older ones."""
+
+    items: list[Alarm]
+    next: str | None
+
+
+class Acknowledgement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Somebody takes care of an alarm."""
+
+    incident_id: Annotated[str, msgspec.Meta(max_length=200)]
+    note: Annotated[str, msgspec.Meta(max_length=500)] | None = None
+
+
+@get("/alarms", sync_to_thread=True, summary="List alarms", tags=["alarms"],
+     responses=PROBLEMS)  # fmt: skip
+def list_alarms(
+    portal: Here, actor: Asking, only_open: Only = True, offset: Offset = 0, limit: Limit = 50
+) -> AlarmPage:
+    """Of all sites that you may see, the newest first."""
+    who = known(actor)
+    found = portal.store.alarms.visible(who, only_open=only_open, offset=offset, limit=limit + 1)
+    following = None
+    if len(found) > limit:
+        query = {"open": str(only_open).lower(), "offset": offset + limit, "limit": limit}
+        following = f"/api/v1/alarms?{urlencode(query)}"
+    return AlarmPage(items=[_alarm(one, who) for one in found[:limit]], next=following)
+
+
+@get("/sites/{key:str}/alarms", sync_to_thread=True, summary="List a site's alarms",
+     tags=["alarms"], responses=PROBLEMS)  # fmt: skip
+def list_site_alarms(portal: Here, actor: Asking, key: Key, only_open: Only = False) -> list[Alarm]:
+    """The newest first."""
+    who, record = seen(portal, actor, key)
+    found = portal.store.alarms.of_site(record.public_key)
+    return [_alarm(one, who) for one in found if one.incident.is_open or not only_open]
+
+
+@post("/alarms/acknowledgements", sync_to_thread=True, summary="Acknowledge an alarm",
+      tags=["alarms"], responses=PROBLEMS)  # fmt: skip
+def acknowledge_alarm(portal: Here, actor: Asking, data: JSONBody[Acknowledgement]) -> Alarm:
+    """Says that you take care of it; whoever was first stays. Not with an app token."""
+    who = known(actor)
+    found = portal.store.alarms.get(data.incident_id)
+    if found is None:
+        raise NotFoundException("no such alarm")
+    record = portal.sites.record(found.incident.site_id, who.at)
+    if record is None or not may(who, Action.VIEW_SITE, record.access):
+        raise NotFoundException("no such alarm")
+    allowed(who, Action.ACKNOWLEDGE_ALARM, record)
+    done = portal.store.alarms.acknowledge(
+        data.incident_id, by=who.person_id, now=who.at, note=data.note
+    )
+    portal.store.audit.append(
+        AuditEntry(
+            at=who.at,
+            actor=who.person_id,
+            action="acknowledge_alarm",
+            thing=f"site:{record.public_key}",
+            detail={"cause": found.incident.cause.value},
+        )
+    )
+    return _alarm(done, who)
+
+
+def _alarm(record: AlarmRecord, who: Actor) -> Alarm:
+    incident = record.incident
+    return Alarm(
+        incident_id=incident.incident_id,
+        site_id=incident.site_id,
+        inverter_sn=incident.inverter_sn,
+        cause=incident.cause.value,
+        severity=incident.severity.value,
+        opened_at=incident.opened_at,
+        detected_at=incident.detected_at,
+        closed_at=incident.closed_at,
+        acknowledged_at=incident.acknowledged_at,
+        acknowledged_by_me=record.acknowledged_by == who.person_id,
+        lost_kwh=incident.lost_kwh,
+        evidence=dict(incident.days[-1].evidence) if incident.days else {},
+    )
+
+
+ROUTES = (list_alarms, list_site_alarms, acknowledge_alarm)
