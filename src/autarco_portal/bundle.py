@@ -35,7 +35,7 @@ MEMBER_BYTES_MAX = 8 * 1024**3
 RECORDS_BYTES_MAX = 256 * 1024**2
 """What is read at once; records of one person take less than 10 MB."""
 
-_NAME = re.compile(r"(?:[a-z_]+/)?[A-Za-z0-9_-]+\.(?:json|csv|parquet|jpg|png)")
+_NAME = re.compile(r"(?:[a-z_]+/)?[A-Za-z0-9_][A-Za-z0-9_.-]*\.(?:json|csv|parquet|jpg|png|zip)")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The oldest time a zip can tell: files have none, or the bytes would differ."""
 _COMPRESSED = (".json", ".csv")

@@ -176,6 +176,11 @@ def fill_files(instance: Instance) -> None:
             }
         )
         pq.write_table(table, instance.directory.month("site_day", date(2025, month, 3)))
+    for site in ("annasite", "bobssite"):
+        place = instance.directory.settlements / site
+        place.mkdir(parents=True)
+        (place / "C-1.year-1.v1.json").write_text(f'{{"site_id":"{site}"}}')
+        (place / "C-1.year-1.v1.zip").write_bytes(site.encode())
     for site, colour in (("annasite", 10), ("annasite", 200), ("bobssite", 90)):
         buffer = io.BytesIO()
         Image.new("RGB", (8, 8), (colour, 0, 0)).save(buffer, "PNG")
@@ -228,6 +233,7 @@ def test_a_bundle_holds_every_table_that_is_about_the_person(bundled: Path) -> N
     assert manifest.members["telemetry/readings-2025.parquet"].rows == 28
     assert [name for name in found if name.startswith("photos/")]
     assert manifest.members["derived/site_day.csv"].rows == 2
+    assert found["settlements/annasite-C-1.year-1.v1.zip"] == b"annasite"
     assert set(manifest.columns) == {table.name for table in schema.TABLES}
     assert bundled.stat().st_mode & 0o077 == 0
 
@@ -263,7 +269,7 @@ def test_what_is_taken_elsewhere_has_no_scores(here: Instance, tmp_path: Path) -
 
     found = members(tmp_path / "anna.zip")
     assert "telemetry/readings-2025.csv" in found
-    assert not [name for name in found if name.startswith("derived/")]
+    assert not [name for name in found if name.startswith(("derived/", "settlements/"))]
     assert "records/alarms.json" not in found
 
 
