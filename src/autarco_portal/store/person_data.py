@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
-from sqlalchemy import ColumnElement, Date, Engine, Table, and_, false, insert, or_, select
+from sqlalchemy import ColumnElement, Date, Engine, Table, and_, false, func, insert, or_, select
 
 from autarco_portal.person_record import Households, PersonRecords, Present, Record
 from autarco_portal.store import privacy_tables, record_tables  # noqa: F401 - tables of Base
@@ -289,6 +289,7 @@ def _restore(session: Session, records: PersonRecords, now: datetime) -> None:
         for record in records.records.get(HOUSEHOLDS, ())
         if not _follows(record, records.records.get("inverters", ()))
     ]
+    _count_on(session)
     for name, left in kept.items():
         session.add_all(
             ImportedRow(
@@ -309,6 +310,14 @@ def _follows(record: Record, inverters: Sequence[Record]) -> bool:
         if one["serial_number"] == record["serial_number"]
     ]
     return datetime.fromisoformat(record["from_at"]) in begins and record["site_id"] != ANOTHER
+
+
+def _count_on(session: Session) -> None:
+    """Lets PostgreSQL go on counting sites behind the numbers that came along."""
+    if session.get_bind().dialect.name == "postgresql":
+        last = select(func.max(SiteRow.number)).scalar_subquery()
+        counter = func.pg_get_serial_sequence("sites", "number")
+        session.execute(select(func.setval(counter, last)).where(last.is_not(None)))
 
 
 def _check_new(session: Session, records: PersonRecords) -> None:
