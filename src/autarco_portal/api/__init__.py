@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING
 from litestar import Router
 
 from autarco_portal import rate_limit
-from autarco_portal.api import accounts, alarms, document, guarantees, performance, readings, sites
+from autarco_portal.api import (
+    accounts,
+    alarms,
+    document,
+    guarantees,
+    performance,
+    privacy,
+    readings,
+    sites,
+)
 from autarco_portal.web_etag import ETags
 
 if TYPE_CHECKING:
@@ -33,6 +42,7 @@ def router(clock: Callable[[], float]) -> Router:
             *alarms.ROUTES,
             *guarantees.ROUTES,
             *accounts.ROUTES,
+            *privacy.ROUTES,
             document.openapi_document,
         ],
         guards=[rate_limit.guard(RATE, clock)],
