@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from litestar.testing import TestClient
 
+from autarco_ingest.paths import DataDirectory
+from autarco_portal.newsletter import Newsletter
+from autarco_portal.portal_paths import PortalDirectory
 from autarco_portal.privacy import human_decision
 from autarco_portal.privacy.human_decision import Effect
+from autarco_portal.privacy.letter import Letter
 from autarco_portal.privacy.processing import Purpose
+from autarco_portal.privacy.request import Channel, Right
 from autarco_portal.privacy.sharing import Basis, Disclosure, RecipientKind
+from autarco_portal.privacy_desk import Desk
 from autarco_portal.privacy_guarantees import record_outcome
+from autarco_portal.privacy_settings import PrivacySettings
+from autarco_portal.secret import derived, load_key
 from autarco_portal.serve_app import assemble
-from portal_world import NORTH, NOW, World
+from portal_world import NORTH, NOW, World, email
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,3 +155,58 @@ def test_the_owner_reads_to_whom_his_site_was_disclosed(
     (shown,) = client.get(path, headers=world.session("owner")).json()
     assert (shown["recipient"], shown["fields"]) == ("Zon NV", ["readings"])
     assert client.get(path, headers=world.session("stranger")).status_code == 404
+
+
+def test_a_newsletter_is_confirmed_and_ended_by_one_post_each(world: World) -> None:
+    app = assemble(world.portal, world.accounts)
+    directory = PortalDirectory.of(DataDirectory.at(world.directory))
+    directory.root.mkdir(exist_ok=True)
+    key = derived(load_key(directory.secret_key), "newsletter")
+    letters = Newsletter(
+        world.store, key, url="https://portal.example", mailbox="privacy@autarco.example"
+    )
+    owner = world.store.people.get(world.ids["owner"])
+    assert owner is not None
+    letters.ask(owner, "news", text_version="1", address="203.0.113.9", now=NOW)
+    news = {language: Letter(subject="News", text="Sun.") for language in ("nl", "en")}
+    assert letters.send("news", news, now=NOW) == 0
+    (mail,) = world.store.mails.due(NOW)
+    confirm = mail.text.split("https://portal.example")[1].split()[0]
+
+    async def posted(path: str) -> int:
+        transport = httpx.ASGITransport(app=app, client=("203.0.113.77", 1))  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=transport, base_url="http://portal") as client:
+            answer = await client.post(path, data={"List-Unsubscribe": "One-Click"})
+            # A program that only looks into the mail changes nothing.
+            assert (await client.get(path)).status_code in (404, 405)
+            return answer.status_code
+
+    assert asyncio.run(posted(confirm + "x")) == 404
+    assert asyncio.run(posted(confirm.replace("confirm", "withdraw"))) == 404
+    assert asyncio.run(posted(confirm)) == 204
+    (given,) = world.store.privacy.consents.all()
+    assert given.confirmed_network == "203.0.113.0/24"
+    assert letters.send("news", news, now=NOW) == 1
+    sent = next(one for one in world.store.mails.due(NOW) if one.subject == "News")
+    assert sent.headers["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    link = sent.headers["List-Unsubscribe"].split("https://portal.example")[1].split(">")[0]
+    for _ in range(2):
+        assert asyncio.run(posted(link)) == 204
+    assert letters.send("news", news, now=NOW) == 0
+
+
+def test_a_mailed_link_proves_a_request_by_post(world: World, client: TestClient[Litestar]) -> None:
+    desk = Desk(world.store, PrivacySettings(url="https://portal.example"))
+    request = desk.receive_by_staff(
+        Right.ACCESS, Channel.MAIL, email("owner"), received_at=NOW, now=NOW, by="officer"
+    )
+    desk.ask_proof(request.request_id, now=NOW, by="officer", reason="as always")
+    mail = next(one for one in world.store.mails.due(NOW) if "/privacy/verify/" in one.text)
+    name, token = mail.text.split("/privacy/verify/")[1].split()[0].split("/")
+    path = "/api/v1/privacy/verifications"
+    for given, code in (("wrong", 404), (token, 204), (token, 404)):
+        answer = client.post(path, json={"request_id": name, "token": given})
+        assert answer.status_code == code
+    verified = world.store.privacy.requests.get(name)
+    assert verified is not None
+    assert verified.person == world.ids["owner"]

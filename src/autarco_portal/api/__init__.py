@@ -19,6 +19,7 @@ from autarco_portal.api import (
     guarantees,
     performance,
     privacy,
+    privacy_links,
     readings,
     sites,
 )
@@ -43,6 +44,7 @@ def router(clock: Callable[[], float]) -> Router:
             *guarantees.ROUTES,
             *accounts.ROUTES,
             *privacy.ROUTES,
+            *privacy_links.ROUTES,
             document.openapi_document,
         ],
         guards=[rate_limit.guard(RATE, clock)],

@@ -21,11 +21,12 @@ from autarco_ingest.paths import DataDirectory
 from autarco_portal import privacy_guarantees
 from autarco_portal.account import SessionRules, is_fresh
 from autarco_portal.api.access import PROBLEMS, Key, allowed, known, seen
+from autarco_portal.api.privacy_links import newsletter_of
 from autarco_portal.audit import AuditEntry
 from autarco_portal.pages.visitor import cookie_name
 from autarco_portal.portal import Here, Portal
 from autarco_portal.portal_paths import PortalDirectory
-from autarco_portal.privacy import deadline, erasure, human_decision
+from autarco_portal.privacy import deadline, erasure, human_decision, policy
 from autarco_portal.privacy.erasure import Case, Impact
 from autarco_portal.privacy.error import PrivacyError
 from autarco_portal.privacy.processing import ALWAYS, Purpose
@@ -225,6 +226,27 @@ def withdraw_objection(portal: Here, actor: Asking, purpose: Name) -> None:
     privacy_guarantees.follow(store, _settings(portal).suspension, who.at)
 
 
+@post("/me/privacy/newsletters/{topic:str}", sync_to_thread=True, tags=["privacy"],
+      summary="Ask for a newsletter", responses=PROBLEMS, status_code=202)  # fmt: skip
+def ask_newsletter(
+    portal: Here, actor: Asking, request: Request[Any, Any, Any], topic: Name
+) -> None:
+    """It comes once you opened the link that is mailed to you; each one offers its end."""
+    who = _self(actor)
+    person = portal.store.people.get(who.person_id)
+    if person is None:
+        raise NotFoundException("you are not there any more")
+    version = policy.in_force(portal.store.privacy.policies.all(), person.language, who.at.date())
+    with _ruled():
+        newsletter_of(portal).ask(
+            person,
+            topic,
+            text_version=version.version if version is not None else "none",
+            address=request.client.host if request.client is not None else "",
+            now=who.at,
+        )
+
+
 @get("/me/privacy/decisions", sync_to_thread=True, summary="List decisions of programs",
      tags=["privacy"], responses=PROBLEMS)  # fmt: skip
 def list_decisions(portal: Here, actor: Asking) -> list[DecisionItem]:
@@ -362,6 +384,6 @@ def _decision_item(one: human_decision.Automated, now: datetime) -> DecisionItem
 
 ROUTES = (
     list_requests, make_request, preview_erasure, confirm_erasure, call_off_erasure,
-    list_objections, make_objection, withdraw_objection, list_decisions, contest_decision,
-    list_disclosures,
+    list_objections, make_objection, withdraw_objection, ask_newsletter, list_decisions,
+    contest_decision, list_disclosures,
 )  # fmt: skip
