@@ -69,7 +69,7 @@ def test_a_letter_becomes_an_erasure_that_waits_for_its_cooling_off(command: Com
     command("erase", "call-off", case, by=True)
     steps = json.loads("\n".join(command("request", "show", name)))["steps"]
     assert [step["kind"] for step in steps] == ["verified", "decided"]
-    assert command("audit", "verify")[0].startswith("6:")
+    assert " 6:" in command("audit", "verify")[0]
 
 
 def test_only_a_privacy_officer_does_it(command: Command) -> None:
