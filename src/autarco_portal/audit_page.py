@@ -124,6 +124,13 @@ _WHAT: dict[str, tuple[str, str]] = {
         "A reminder of your request was sent",
     ),
     "begin_erasure": ("Verwijdering is voorbereid", "Erasure was prepared"),
+    "preview_erasure": (
+        "De gevolgen van verwijdering zijn getoond",
+        "What erasure would mean was shown",
+    ),
+    "confirm_erasure": ("Verwijdering is bevestigd", "Erasure was confirmed"),
+    "call_off_erasure": ("Verwijdering is afgezegd", "Erasure was called off"),
+    "withdraw_objection": ("Bezwaar is ingetrokken", "An objection was withdrawn"),
     "erase": ("Gegevens zijn verwijderd", "Data was erased"),
     "restrict": ("Gebruik is beperkt", "Use was restricted"),
     "lift_restriction": ("Een beperking is opgeheven", "A restriction was lifted"),
@@ -132,6 +139,7 @@ _WHAT: dict[str, tuple[str, str]] = {
         "Data was put on hold for a legal reason",
     ),
     "end_hold": ("Een juridische bewaring is beëindigd", "A legal hold was ended"),
+    "ask_newsletter": ("U is om toestemming gevraagd", "You were asked for consent"),
     "notify": ("U bent op de hoogte gesteld", "You were notified"),
     # Of everybody.
     "publish_policy": ("Een privacybeleid is gepubliceerd", "A privacy policy was published"),

@@ -22,7 +22,14 @@ import rows
 from autarco_ingest import catalog, paths, schema
 from autarco_ingest.lake import Lake
 from autarco_ingest.table_store import LocalStore
-from autarco_portal import bundle, bundle_export, bundle_import, bundle_telemetry, photos
+from autarco_portal import (
+    bundle,
+    bundle_export,
+    bundle_import,
+    bundle_telemetry,
+    photos,
+    privacy_files,
+)
 from autarco_portal.bundle import BundleError
 from autarco_portal.lake_reader import LakeReader
 from autarco_portal.photos import Photo, PhotoFiles, PhotoKind
@@ -317,6 +324,10 @@ def test_another_instance_hands_out_the_same_bytes(
         assert found[name] == content, name
     assert first.read_bytes() == second.read_bytes()
     assert there.store.sites.record("annasite") is not None
+    # What was brought along goes when he goes.
+    brought = 1 if profile == "access" else 0
+    assert privacy_files.delete_imported(there.directory, ANNA) == brought
+    assert not there.directory.imported(ANNA).exists()
 
 
 def test_a_bundle_comes_in_where_nobody_knows_the_person(here: Instance, bundled: Path) -> None:
