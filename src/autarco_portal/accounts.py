@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 INVITATION_DAYS = {InvitationPurpose.ACCOUNT: 14, InvitationPurpose.PASSWORD: 1}
 """People read a welcome after their holidays; a new password is wanted now."""
+ANOTHER_LINK_AFTER = timedelta(minutes=10)
+"""Nobody fills somebody's mailbox by asking for his password again and again."""
 CLIENT_MAX = 200
 """Characters kept of what a browser says it is."""
 
@@ -91,13 +93,17 @@ class Accounts:
         return signed_link.sign(self._link_key, invitation.invitation_id, invitation.expires_at)
 
     def forgotten_password(self, email: str, now: datetime) -> tuple[Person, Secret] | None:
-        """Returns to whom to mail which link; None for an address without a usable account.
+        """Returns to whom to mail which link; None for an address without a usable account, and
+        where the last link is minutes old.
 
-        Whoever asks is told the same in both cases.
+        Whoever asks is told the same in all cases.
         """
         person = self._store.people.by_email(email)
         account = None if person is None else self._store.accounts.get(person.person_id)
         if person is None or account is None or account.disabled_at is not None:
+            return None
+        last = self._store.accounts.last_invited_at(person.person_id)
+        if last is not None and now - last < ANOTHER_LINK_AFTER:
             return None
         purpose = InvitationPurpose.PASSWORD
         return person, self.invite(person.person_id, by=None, now=now, purpose=purpose)

@@ -11,7 +11,7 @@ import re
 import unicodedata
 from datetime import datetime  # noqa: TC003 - msgspec looks at it when it decodes
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -248,6 +248,15 @@ def below(organisations: Iterable[Organisation], roots: Iterable[str]) -> frozen
             waiting += children.get(one, ())
         found |= mine
     return frozenset(found)
+
+
+def known_language(value: str | None) -> Language:
+    """Returns a language that the portal speaks; raises PeopleError for another."""
+    for language in get_args(Language):
+        if value == language:
+            found: Language = language
+            return found
+    raise PeopleError(f"expected a language of {', '.join(get_args(Language))}, got {value!r}")
 
 
 def normal_email(email: str) -> str:

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING
 import msgspec
 from sqlalchemy import delete
 
-from autarco_portal.account import Account, Identity
-from autarco_portal.store import people
+from autarco_portal.account import Account
 from autarco_portal.store.account_tables import AccountRow, AppTokenRow, LoginSessionRow, TotpRow
 from autarco_portal.store.engine import StoreError, affected
-from autarco_portal.store.tables import PersonRow
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -56,31 +54,6 @@ def as_account(session: Session, row: AccountRow) -> Account:
         disabled_at=row.disabled_at,
         last_signed_in_at=row.last_signed_in_at,
         generation=row.generation,
-    )
-
-
-def identity(
-    session: Session,
-    person_id: str,
-    at: datetime,
-    *,
-    has_second_factor: bool,
-    is_read_only: bool,
-) -> Identity | None:
-    """Returns somebody as he acts at a moment; None without an account."""
-    row, person = session.get(AccountRow, person_id), session.get(PersonRow, person_id)
-    if row is None or person is None:
-        return None
-    return Identity(
-        person=people.as_person(person),
-        account=as_account(session, row),
-        actor=people.actor(
-            session,
-            person_id,
-            at,
-            has_second_factor=has_second_factor,
-            is_read_only=is_read_only,
-        ),
     )
 
 

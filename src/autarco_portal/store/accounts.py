@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy import Engine, select, update
 
 from autarco_portal.account import Invitation, InvitationPurpose
-from autarco_portal.store import account_rows, people
+from autarco_portal.store import account_rows, identity_query, people
 from autarco_portal.store.account_rows import (
     Credentials,
     as_account,
@@ -90,8 +90,8 @@ class Accounts:
     ) -> Identity | None:
         """Returns somebody with his account, as he acts at a moment; None without an account."""
         with reading(self._engine) as session:
-            return account_rows.identity(
-                session,
+            return identity_query.identity(
+                session.connection(),
                 person_id,
                 at,
                 has_second_factor=has_second_factor,
@@ -146,6 +146,16 @@ class Accounts:
         with reading(self._engine) as session:
             row = session.get(InvitationRow, invitation_id)
             return None if row is None else _invitation(row)
+
+    def last_invited_at(self, person_id: str) -> datetime | None:
+        """Returns when somebody was last sent a link, or None."""
+        with reading(self._engine) as session:
+            return session.scalar(
+                select(InvitationRow.created_at)
+                .where(InvitationRow.person_id == person_id)
+                .order_by(InvitationRow.created_at.desc())
+                .limit(1)
+            )
 
     def take_up(self, invitation_id: str, password_hash: str, now: datetime) -> bool:
         """Sets the password that an invitation allows; False if it is used, withdrawn or over."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine, or_, select
 from sqlalchemy.orm import Session, selectinload
@@ -18,12 +18,12 @@ from autarco_portal.people import (
     Person,
     PortalRole,
     Source,
-    below,
     holds,
+    known_language,
     normal_email,
 )
 from autarco_portal.rights import PersonAccess
-from autarco_portal.store import attributes, organisations
+from autarco_portal.store import attributes, identity_query, organisations
 from autarco_portal.store.engine import Conflict, StoreError, reading, writing
 from autarco_portal.store.keys import new_identifier
 from autarco_portal.store.tables import MembershipRow, PersonRow, PortalRoleRow
@@ -59,7 +59,7 @@ class People:
             "name": name,
             "email": normal_email(email),
             "phone": phone,
-            "language": _language(language),
+            "language": known_language(language),
         }
         row = PersonRow(person_id=new_identifier(), created_at=now, **values)
         given = {attribute: value for attribute, value in values.items() if value is not None}
@@ -122,7 +122,7 @@ class People:
         if email is not None:
             values["email"] = normal_email(email)
         if "language" in values:
-            _language(values["language"])
+            known_language(values["language"])
         if None in (values.get("name", ""), values.get("email", "")):
             raise PeopleError("a person has a name and an e-mail address")
         try:
@@ -210,10 +210,11 @@ class People:
     ) -> Actor | None:
         """Returns somebody as he acts at a moment, or None if there is no such person."""
         with reading(self._engine) as session:
-            if session.get(PersonRow, person_id) is None:
+            connection = session.connection()
+            if not identity_query.is_there(connection, person_id):
                 return None
-            return actor(
-                session,
+            return identity_query.actor(
+                connection,
                 person_id,
                 at,
                 has_second_factor=has_second_factor,
@@ -234,34 +235,6 @@ class People:
                 ),
                 portal_roles=portal_roles(session, person_id),
             )
-
-
-def actor(
-    session: Session,
-    person_id: str,
-    at: datetime,
-    *,
-    has_second_factor: bool,
-    is_read_only: bool,
-) -> Actor:
-    """Returns somebody as he acts at a moment; ended organisations give him nothing."""
-    mine = [one for one in _memberships(session, person_id) if holds(one, at)]
-    known = organisations.every(session) if mine else []
-    ended = {
-        one.organisation_id for one in known if one.ended_at is not None and one.ended_at <= at
-    }
-    roles = {one.organisation_id: one.role for one in mine if one.organisation_id not in ended}
-    managed = [one for one, role in roles.items() if role is MemberRole.MANAGER]
-    return Actor(
-        person_id=person_id,
-        at=at,
-        roles=roles,
-        below=below(known, roles),
-        managed_below=below(known, managed),
-        portal_roles=portal_roles(session, person_id),
-        has_second_factor=has_second_factor,
-        is_read_only=is_read_only,
-    )
 
 
 def portal_roles(session: Session, person_id: str) -> frozenset[PortalRole]:
@@ -285,7 +258,7 @@ def as_person(row: PersonRow) -> Person:
         name=row.name,
         email=row.email,
         phone=row.phone,
-        language=_language(row.language),
+        language=known_language(row.language),
         sources={
             attribute: source
             for attribute, source in attributes.current_sources(row.attributes).items()
@@ -311,14 +284,6 @@ def like(text: str) -> str:
     for special in (LIKE_ESCAPE, "%", "_"):
         text = text.replace(special, LIKE_ESCAPE + special)
     return f"%{text}%"
-
-
-def _language(value: str | None) -> Language:
-    for language in get_args(Language):
-        if value == language:
-            found: Language = language
-            return found
-    raise PeopleError(f"expected a language of {', '.join(get_args(Language))}, got {value!r}")
 
 
 def _memberships(session: Session, person_id: str) -> list[Membership]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
-from sqlalchemy import Engine, delete, or_, select, update
+from sqlalchemy import Engine, bindparam, delete, or_, select, update
 
 from autarco_portal.account import AppToken, LoginSession
-from autarco_portal.store import account_rows
-from autarco_portal.store.account_rows import existing, identity
+from autarco_portal.store import account_rows, identity_query
+from autarco_portal.store.account_rows import existing
 from autarco_portal.store.account_tables import AppTokenRow, LoginSessionRow
 from autarco_portal.store.engine import affected, reading, writing
 
@@ -20,6 +20,15 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from autarco_portal.account import Identity
+
+
+# Asked with each request: built once, and read without the ORM.
+_LOGIN = select(*(getattr(LoginSessionRow, name) for name in LoginSession.__struct_fields__)).where(
+    LoginSessionRow.token_hash == bindparam("token_hash")
+)
+_TOKEN = select(*(getattr(AppTokenRow, name) for name in AppToken.__struct_fields__)).where(
+    AppTokenRow.token_hash == bindparam("token_hash")
+)
 
 
 class Sessions:
@@ -38,19 +47,19 @@ class Sessions:
     def session(self, token_hash: str, at: datetime) -> tuple[LoginSession, Identity] | None:
         """Returns a session and who is signed in by it; whether it is alive the caller knows."""
         with reading(self._engine) as session:
-            row = session.scalar(
-                select(LoginSessionRow).where(LoginSessionRow.token_hash == token_hash)
-            )
+            connection = session.connection()
+            row = connection.execute(_LOGIN, {"token_hash": token_hash}).first()
             if row is None:
                 return None
-            found = identity(
-                session,
-                row.person_id,
+            login = LoginSession(**row._mapping)
+            identity = identity_query.identity(
+                connection,
+                login.person_id,
                 at,
-                has_second_factor=row.has_second_factor,
+                has_second_factor=login.has_second_factor,
                 is_read_only=False,
             )
-            return None if found is None else (_login(row), found)
+            return None if identity is None else (login, identity)
 
     def sessions(self, person_id: str) -> list[LoginSession]:
         """Returns where somebody is signed in, the last one seen first."""
@@ -124,17 +133,19 @@ class Sessions:
     def token(self, token_hash: str, at: datetime) -> tuple[AppToken, Identity] | None:
         """Returns a token and for whom it looks."""
         with reading(self._engine) as session:
-            row = session.scalar(select(AppTokenRow).where(AppTokenRow.token_hash == token_hash))
+            connection = session.connection()
+            row = connection.execute(_TOKEN, {"token_hash": token_hash}).first()
             if row is None:
                 return None
-            found = identity(
-                session,
-                row.person_id,
+            token = AppToken(**row._mapping)
+            identity = identity_query.identity(
+                connection,
+                token.person_id,
                 at,
-                has_second_factor=row.has_second_factor,
+                has_second_factor=token.has_second_factor,
                 is_read_only=True,
             )
-            return None if found is None else (_token(row), found)
+            return None if identity is None else (token, identity)
 
     def tokens(self, person_id: str) -> list[AppToken]:
         """Returns somebody's tokens, the oldest first."""
@@ -166,26 +177,8 @@ class Sessions:
 
 
 def _login(row: LoginSessionRow) -> LoginSession:
-    return LoginSession(
-        session_id=row.session_id,
-        person_id=row.person_id,
-        has_second_factor=row.has_second_factor,
-        created_at=row.created_at,
-        authenticated_at=row.authenticated_at,
-        last_seen_at=row.last_seen_at,
-        expires_at=row.expires_at,
-        client=row.client,
-        network=row.network,
-    )
+    return LoginSession(**{name: getattr(row, name) for name in LoginSession.__struct_fields__})
 
 
 def _token(row: AppTokenRow) -> AppToken:
-    return AppToken(
-        token_id=row.token_id,
-        person_id=row.person_id,
-        name=row.name,
-        has_second_factor=row.has_second_factor,
-        created_at=row.created_at,
-        last_used_at=row.last_used_at,
-        expires_at=row.expires_at,
-    )
+    return AppToken(**{name: getattr(row, name) for name in AppToken.__struct_fields__})

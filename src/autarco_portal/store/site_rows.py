@@ -13,7 +13,6 @@ from sqlalchemy import ColumnElement, and_, false, or_, true
 from sqlalchemy.orm import selectinload
 
 from autarco_portal.people import Actor, Grant, OrganisationKind, PortalRole, SiteOwner, SiteRole
-from autarco_portal.rights import SiteAccess
 from autarco_portal.site import Inverter, RoofPlane
 from autarco_portal.site_record import Address, SiteRecord, check_site
 from autarco_portal.store import attributes, people
@@ -70,17 +69,6 @@ def as_record(row: SiteRow) -> SiteRecord:
         restricted_at=row.restricted_at,
         created_at=row.created_at,
         updated_at=row.updated_at,
-    )
-
-
-def as_access(row: SiteRow) -> SiteAccess:
-    """Returns who stands how to a site."""
-    return SiteAccess(
-        public_key=row.public_key,
-        owners=_owners(row),
-        roles=_roles(row),
-        grants=_grants(row),
-        is_restricted=row.restricted_at is not None,
     )
 
 

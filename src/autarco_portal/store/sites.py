@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from sqlalchemy import ColumnElement, Engine, and_, func, select
-from sqlalchemy.orm import Session, selectinload
 
 from autarco_portal.people import (
     ADDRESS_ATTRIBUTES,
@@ -20,12 +19,11 @@ from autarco_portal.people import (
     Source,
 )
 from autarco_portal.site import SiteError
-from autarco_portal.store import attributes, organisations, people
+from autarco_portal.store import access_query, attributes, organisations, people
 from autarco_portal.store.engine import StoreError, reading, writing
 from autarco_portal.store.keys import new_identifier, new_public_key
 from autarco_portal.store.site_rows import (
     WHOLE,
-    as_access,
     as_record,
     changed,
     end_grant,
@@ -41,6 +39,8 @@ from autarco_portal.store.tables import GrantRow, InverterRow, SiteOwnerRow, Sit
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
+
+    from sqlalchemy.orm import Session
 
     from autarco_portal.rights import SiteAccess
     from autarco_portal.site import Inverter, RoofPlane, Site
@@ -138,16 +138,7 @@ class Sites:
     def access(self, public_key: str) -> SiteAccess | None:
         """Returns who stands how to a site, for `rights.may`; None if there is none."""
         with reading(self._engine) as session:
-            row = session.scalar(
-                select(SiteRow)
-                .where(SiteRow.public_key == public_key)
-                .options(
-                    selectinload(SiteRow.roles),
-                    selectinload(SiteRow.owners),
-                    selectinload(SiteRow.grants),
-                )
-            )
-            return None if row is None else as_access(row)
+            return access_query.access(session.connection(), public_key)
 
     def visible(
         self, actor: Actor, *, text: str = "", after: int = 0, limit: int = 100
