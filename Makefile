@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: bench soak help setup demo test check engines fuzz clean
+.PHONY: bench browser soak help setup demo test check engines fuzz clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -40,6 +40,13 @@ demo: setup  ## Runs the server and a simulated fleet over TCP, then asks DuckDB
 test: setup  ## Runs the Rust and the Python tests
 	@$(STEP) "cargo test" cargo test --workspace --locked --quiet
 	@$(STEP) "pytest" $(BIN)/python -m pytest --quiet
+
+# Pictures of the pages go to SHOTS, an existing directory, if it is given.
+SHOTS :=
+
+browser: setup  ## Uses the portal with a real browser, Chromium, which is installed if missing
+	@$(STEP) "install Chromium" .ci/browser
+	@AUTARCO_BROWSER=1 $(if $(SHOTS),AUTARCO_SHOTS="$(abspath $(SHOTS))") $(STEP) "browser" $(BIN)/python -m pytest --quiet tests/browser
 
 check: setup  ## Checks format, lints, types, the stub against the binary, and import directions
 	@$(STEP) "ruff format" $(BIN)/ruff format --check .
