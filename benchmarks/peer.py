@@ -85,6 +85,10 @@ class Peer:
     """The form of batches."""
     connections: ClassVar[int]
     """How many clients send one reading each at the same time."""
+    gateway: ClassVar[str | None] = None
+    """What `peer_gateway` calls it; None where it knows none for it."""
+    address: str
+    """Where a gateway reaches it."""
 
     def __init__(self) -> None:
         """Makes a peer that is not started yet."""

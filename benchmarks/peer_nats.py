@@ -49,6 +49,7 @@ class Nats(peer.Peer):
     )
     batch = f"Arrow record batches of {BATCH_BYTES >> 10} KiB, {IN_FLIGHT} in flight"
     connections = 100
+    gateway = "nats"
 
     def start(self, directory: Path) -> None:
         """Starts the server."""
@@ -57,6 +58,7 @@ class Nats(peer.Peer):
         self._files = directory / "nats-parquet"
         self._writer: subprocess.Popen[str] | None = None
         self._port = free_port()
+        self.address = f"nats://127.0.0.1:{self._port}"
         configuration = directory / "nats.conf"
         configuration.write_text(
             f'listen: "127.0.0.1:{self._port}"\n'
@@ -80,7 +82,7 @@ class Nats(peer.Peer):
         self._names = rows.column_names
         self._rows = [encode(row) for row in zip(*columns, strict=True)]
         self._subjects = [f"{STREAM}.{sn}" for sn in rows.column("inverter_sn").to_pylist()]
-        self._batches = list(_batches(rows))
+        self._batches = list(batches_of(rows))
 
     def empty(self) -> None:
         """Makes a new stream, and starts a writer of it."""
@@ -89,9 +91,8 @@ class Nats(peer.Peer):
         self._files.mkdir(exist_ok=True)
         for file in self._files.iterdir():
             file.unlink()
-        url = f"nats://127.0.0.1:{self._port}"
         self._writer = subprocess.Popen(
-            [sys.executable, str(WRITER), url, STREAM, str(self._files)],
+            [sys.executable, str(WRITER), self.address, STREAM, str(self._files)],
             stdout=subprocess.PIPE,
             env=os.environ | {"COLUMNS_OF_MESSAGES": ",".join(self._names)},
             text=True,
@@ -157,7 +158,7 @@ class Nats(peer.Peer):
         peer.clients()
         import nats  # type: ignore[import-not-found]
 
-        return await nats.connect(f"nats://127.0.0.1:{self._port}")
+        return await nats.connect(self.address)
 
     async def _version(self) -> str:
         connection = await self._connect()
@@ -217,7 +218,7 @@ class Nats(peer.Peer):
         return loaded
 
 
-def _batches(rows: pa.Table) -> Iterator[bytes]:
+def batches_of(rows: pa.Table) -> Iterator[bytes]:
     """Cuts readings into messages of about 64 KiB."""
     (whole,) = rows.combine_chunks().to_batches()
     size = max(1, int(BATCH_BYTES / (whole.nbytes / whole.num_rows)))

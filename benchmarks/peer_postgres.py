@@ -56,6 +56,7 @@ class Postgres(peer.SqlPeer):
     does_less = "rows are not compressed, and the log holds them once more until a checkpoint"
     batch = f"COPY in binary of {BATCH:,} rows, one transaction each"
     connections = 100
+    gateway = "postgres"
 
     def start(self, directory: Path) -> None:
         """Makes a cluster and starts it; as another user if this is root, which it refuses."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import subprocess
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ from record import REPOSITORY
 if TYPE_CHECKING:
     from pathlib import Path
 
+JAVA_MIN = 17
 BATCH = 10_000
 SINGLES = 8_000
 """Requests of one line that are kept ready; a load of them ends early when all are confirmed."""
@@ -51,12 +54,12 @@ class QuestDB(peer.SqlPeer):
     def start(self, directory: Path) -> None:
         """Starts the server, if Java and QuestDB are there."""
         peer.clients()
-        java = shutil.which("java")
+        java = _java()
         jars = sorted((REPOSITORY / "target" / "questdb").glob("questdb-*.jar"))
-        if java is None:
-            raise peer.NotHere("there is no java")
         if not jars:
-            raise peer.NotHere("run `make target/questdb/.packages` first, which needs mvn")
+            raise peer.NotHere(
+                "it is not in target/questdb; `make target/questdb/.packages` fetches it, by mvn"
+            )
         self._root = directory / "questdb"
         self._http, sql = free_port(), free_port()
         settings = {
@@ -201,3 +204,21 @@ class QuestDB(peer.SqlPeer):
         # Thousands of single lines are kept ready.
         address += "retry_timeout=0;init_buf_size=2048;"
         return Sender.from_conf(address)
+
+
+def _java() -> str:
+    """Returns the Java to run it with; raises NotHere without one that is new enough."""
+    java = shutil.which("java")
+    if java is None:
+        raise peer.NotHere("there is no java")
+    told = subprocess.run([java, "-version"], check=False, capture_output=True, text=True)
+    version = java_version(told.stderr + told.stdout)
+    if version is None or version < JAVA_MIN:
+        raise peer.NotHere(f"QuestDB needs Java {JAVA_MIN}, this one is {version or 'unknown'}")
+    return java
+
+
+def java_version(told: str) -> int | None:
+    """Returns the major version from what `java -version` says: 17 of 17.0.15, 8 of 1.8.0_412."""
+    found = re.search(r'version "(?:1\.)?(\d+)', told)
+    return int(found[1]) if found else None

@@ -6,10 +6,15 @@ it once before. There are two disciplines. One by one: each
 reading is confirmed by itself, as a stick needs it, on many connections at once. Batches: the form
 that each likes best; ours gets 64 frames per write from each stick, each confirmed by itself.
 
+Batches leave it to somebody else to talk to the devices, so there is a third one: batches from
+devices. The same sticks as ours talk to `peer_gateway`, which hands their readings to the peer in
+batches and answers each frame when the peer has confirmed them; what it spends is told apart. Ours
+is also measured with as few connections as the peers have.
+
 CPU is that of the server with all its processes until the readings are on disk in their final form:
 with us and behind NATS all is in Parquet; PostgreSQL has made a checkpoint; QuestDB has applied its
-log. Peers get values that are ready to be stored from a client nearby, whose CPU is not counted.
-Ours is charged for the connections of devices, decoding, checksums and deduplication.
+log. In the first two, peers get values that are ready to be stored from a client nearby, whose CPU
+is not counted. Ours is charged for the connections of devices, decoding, checksums, deduplication.
 
 A peer that cannot be had on this machine is left out, loudly. `--quick` shows in seconds that
 everything works; its numbers mean nothing.
@@ -47,14 +52,25 @@ if TYPE_CHECKING:
 
 CLAIM = "autarco-ingest spends less server CPU per durable reading than each peer"
 OURS = "autarco-ingest"
-ONE_BY_ONE, BATCHES = "one by one", "batches"
-DISCIPLINES = (ONE_BY_ONE, BATCHES)
+ONE_BY_ONE, BATCHES, DEVICES = "one by one", "batches", "batches from devices"
+DISCIPLINES = (ONE_BY_ONE, BATCHES, DEVICES)
+ALIKE = {
+    ONE_BY_ONE: "autarco-ingest, 100 connections",
+    BATCHES: "autarco-ingest, 100 connections, 128 frames per write",
+}
+"""Ours with as few connections as the peers have, and as much on its way."""
 STICKS = 1_000
 FIRST_SERIAL = 1_800_000_001
 CADENCE_S = 300
 WINDOW = 64
+FEW_STICKS = 100
+FEW_WINDOW = 128
+"""So some 10,000 frames are on their way, as many as a batch of the peers has rows."""
 """Frames per write: a stick's backlog of five hours. In bursts of 16 a frame costs a fifth more."""
 FLUSH_S = 2.0
+GATEWAY = Path(__file__).with_name("peer_gateway.py")
+IN_MEMORY = Path("/dev/shm")  # noqa: S108 - a directory of ours inside it
+"""For what the gateway of a peer is made to write and nobody needs."""
 SUNRISE_H = 6
 
 OUR_NOTES = {
@@ -93,7 +109,7 @@ def main() -> int:
                 _say(f"*** {candidate.name} is NOT measured: {reason} ***")
             else:
                 peers.append(candidate)
-        rounds = [_round(number, ours, peers, options) for number in range(options.rounds)]
+        rounds = [_round(number, ours, peers, root, options) for number in range(options.rounds)]
         sizes = {OURS: ours.bytes_per_reading()}
         sizes |= {each.name: _final_bytes(each) for each in peers}
     finally:
@@ -136,24 +152,77 @@ def _start(candidate: peer.Peer, root: Path, rows: pa.Table) -> None:
 
 
 def _round(
-    number: int, ours: Ours, peers: list[peer.Peer], options: argparse.Namespace
+    number: int, ours: Ours, peers: list[peer.Peer], root: Path, options: argparse.Namespace
 ) -> dict[str, dict[str, Any]]:
     """Lets each contestant load once in each discipline; every other round backwards."""
     found: dict[str, dict[str, Any]] = {}
+
+    def say(discipline: str, name: str, measured: dict[str, Any]) -> None:
+        found.setdefault(discipline, {})[name] = measured
+        _say(f"round {number + 1}, {discipline}, {name}: {measured}")
+
     contestants: list[peer.Peer | None] = [None, *peers]
-    for discipline in DISCIPLINES:
-        found[discipline] = {}
+    for discipline in (ONE_BY_ONE, BATCHES):
         for each in contestants if number % 2 == 0 else reversed(contestants):
-            name = OURS if each is None else each.name
-            if each is None:
-                ours.go_on()
-                measured = ours.load(discipline)
-                ours.pause()
-            else:
-                measured = _run_peer(each, discipline, options)
-            found[discipline][name] = measured
-            _say(f"round {number + 1}, {discipline}, {name}: {measured}")
+            if each is not None:
+                say(discipline, each.name, _run_peer(each, discipline, options))
+                continue
+            ours.go_on()
+            say(discipline, OURS, ours.load(discipline))
+            say(discipline, ALIKE[discipline], ours.load(discipline, alike=True))
+            ours.pause()
+    # What ours gets from devices in batches is what it got a moment ago.
+    say(DEVICES, OURS, found[BATCHES][OURS])
+    for each in peers:
+        if each.gateway is not None:
+            say(DEVICES, each.name, _run_gateway(each, number, root, options))
     return found
+
+
+def _run_gateway(
+    each: peer.Peer, number: int, root: Path, options: argparse.Namespace
+) -> dict[str, Any]:
+    """Lets the fleet's sticks talk to a gateway before the peer; see `peer_gateway`."""
+    assert each.gateway is not None
+    each.go_on()
+    each.empty()
+    journal = Path(tempfile.mkdtemp(prefix="autarco-gateway-", dir=IN_MEMORY))
+    command = [sys.executable, str(GATEWAY), each.gateway, each.address, str(journal)]
+    try:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as gateway:
+            try:
+                assert gateway.stdout is not None
+                ready = gateway.stdout.readline()
+                if not ready.startswith("listening on "):
+                    raise SystemExit(f"no gateway before {each.name}")
+                before_s = each.cpu_parts_s()
+                gateway_before_s = peer.tree_cpu_s(gateway.pid)
+                report = run_fleet(*_fleet_options(int(ready.split()[-1]), BATCHES, options))
+                gateway_s = peer.tree_cpu_s(gateway.pid) - gateway_before_s
+            finally:
+                gateway.terminate()
+    finally:
+        shutil.rmtree(journal)
+    # After its connection has gone: a part of the server's time counts only then.
+    each.settle()
+    readings = report["records_acknowledged"]
+    if report["gave_up"]:
+        raise SystemExit(f"the gateway before {each.name}: {report}")
+    spent_s = {part: cpu_s - before_s[part] for part, cpu_s in each.cpu_parts_s().items()}
+    _check(f"{each.name} behind a gateway", each.count(), readings)
+    each.pause()
+    parts_us = {
+        part: round(cpu_s / readings * 1e6, 2)
+        for part, cpu_s in {"gateway": gateway_s, **spent_s}.items()
+    }
+    return {
+        "readings": readings,
+        "readings_per_s": round(readings / report["wall_s"]),
+        "server_cpu_us_per_reading": round(sum(parts_us.values()), 2),
+        "server_cpu_us_of_parts": parts_us,
+        "client_cpu_us_per_reading": round(report["cpu_s"] / readings * 1e6, 2),
+        "confirmed_ms": {share: report["ack_ms"]["live"][share] for share in ("p50", "p99")},
+    }
 
 
 def _run_peer(each: peer.Peer, discipline: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -197,12 +266,15 @@ class Ours:
             paths.table_directory(paths.DataDirectory.at(root / "ours").lake, "readings")
         )
 
-    def load(self, discipline: str) -> dict[str, Any]:
-        """Lets the fleet send everything; returns what that took."""
+    def load(self, discipline: str, *, alike: bool = False) -> dict[str, Any]:
+        """Lets the fleet send everything; returns what that took.
+
+        `alike`: over as few connections as the peers have.
+        """
         pid = self._server.process.pid
         before_s = peer.tree_cpu_s(pid)
         report = run_fleet(
-            *_fleet_options(self._server.port, discipline, self._options),
+            *_fleet_options(self._server.port, discipline, self._options, alike=alike),
             # A record that came before would be taken for a resend.
             *("--first-serial", str(FIRST_SERIAL + self._runs * STICKS)),
         )
@@ -247,18 +319,23 @@ class Ours:
         self._server.end()
 
 
-def _fleet_options(port: int, discipline: str, options: argparse.Namespace) -> list[str]:
+def _fleet_options(
+    port: int, discipline: str, options: argparse.Namespace, *, alike: bool = False
+) -> list[str]:
     """Returns how all readings are sent, from a sunrise on that lies days back."""
-    records = options.readings // STICKS
+    sticks, window = (FEW_STICKS, FEW_WINDOW) if alike else (STICKS, WINDOW)
+    records = options.readings // sticks
     midnight = dt.datetime.combine(dt.datetime.now(dt.UTC).date(), dt.time(), dt.UTC)
-    span_s = records * CADENCE_S
+    # The same span of time, however many sticks fill it.
+    cadence_s = max(1, CADENCE_S * sticks // STICKS)
+    span_s = records * cadence_s
     begin = midnight - dt.timedelta(days=span_s // 86_400 + 1) + dt.timedelta(hours=SUNRISE_H)
-    how = ["--window", str(WINDOW)]
+    how = ["--window", str(window)]
     if discipline == ONE_BY_ONE:
         how = ["--seconds", str(options.seconds)]
     return [
-        *("--to", f"127.0.0.1:{port}", "--sticks", str(STICKS), "--connect-rate", "0"),
-        *("--cadence-seconds", str(CADENCE_S), "--hours", str(span_s / 3_600)),
+        *("--to", f"127.0.0.1:{port}", "--sticks", str(sticks), "--connect-rate", "0"),
+        *("--cadence-seconds", str(cadence_s), "--hours", str(span_s / 3_600)),
         *("--end", str(int(begin.timestamp()) + span_s)),
         *("--heartbeats-per-data", "0", "--outages", "0", "--resends", "0", "--hangups", "0"),
         *how,
@@ -281,27 +358,28 @@ def _summary(
 ) -> dict[str, Any]:
     of_rounds = [found[discipline] for found in rounds]
     medians: dict[str, Any] = {}
-    for name in (OURS, *(each.name for each in peers)):
-        found = [of_round[name] for of_round in of_rounds]
-        medians[name] = _medians(found)
-        medians[name]["bytes_per_reading"] = sizes[name]
+    for name in of_rounds[0]:
+        medians[name] = _medians([of_round[name] for of_round in of_rounds])
+        medians[name]["bytes_per_reading"] = sizes[OURS if name == ALIKE.get(discipline) else name]
     ratios = {
-        each.name: [
-            of_round[each.name]["server_cpu_us_per_reading"]
+        name: [
+            of_round[name]["server_cpu_us_per_reading"]
             / of_round[OURS]["server_cpu_us_per_reading"]
             for of_round in of_rounds
         ]
-        for each in peers
+        for name in of_rounds[0]
+        if name != OURS
     }
+    names = [each.name for each in peers if each.name in ratios]
     return {
-        "holds": all(statistics.median(found) > 1 for found in ratios.values()),
+        "holds": bool(names) and all(statistics.median(ratios[name]) > 1 for name in names),
         "medians": medians,
         "cpu_of_peer_per_cpu_of_ours": {
             name: {
-                "median": round(statistics.median(found), 2),
-                "all": [round(ratio, 2) for ratio in found],
+                "median": round(statistics.median(ratios[name]), 2),
+                "all": [round(ratio, 2) for ratio in ratios[name]],
             }
-            for name, found in ratios.items()
+            for name in ratios
         },
         "rounds": of_rounds,
     }

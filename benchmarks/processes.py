@@ -10,11 +10,11 @@ import re
 import resource
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autarco_ingest import server_process
 from record import REPOSITORY
 
 if TYPE_CHECKING:
@@ -68,38 +68,25 @@ def free_port() -> int:
     return port
 
 
-class Server:
+class Server(server_process.ServerProcess):
     """A running `autarco-ingest serve`; its log goes to a file beside the data directory."""
 
     def __init__(self, data: Path, *, port: int, **settings: str) -> None:
         """Starts the server and returns when it accepts sticks."""
         self.data = data
-        self.log = data.with_suffix(".log")
-        environment = os.environ | {
+        environment = {
             f"AUTARCO_{name.upper()}": value for name, value in {**UNLIMITED, **settings}.items()
         }
-        listen = ["--listen", f"127.0.0.1:{port}", "--data", str(data)]
-        with self.log.open("ab") as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "autarco_ingest", "serve", *listen],
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
+        try:
+            super().__init__(
+                data, environment, log=data.with_suffix(".log"), listen=f"127.0.0.1:{port}"
             )
-        assert self.process.stdout is not None
-        ready = self.process.stdout.readline()
-        if not ready.startswith("listening on "):
-            raise SystemExit(f"the server does not start:\n{self.log.read_text()[-2_000:]}")
-        self.port = port
+        except server_process.ServerProcessError as error:
+            raise SystemExit(str(error)) from error
 
     def anonymous_bytes(self) -> int:
         """Returns the memory that is the process's own: no files, no kernel buffers."""
-        return status_bytes(self.process.pid, "RssAnon")
-
-    def cpu_s(self) -> float:
-        """Returns the user and system time spent so far."""
-        return cpu_s(self.process.pid)
+        return status_bytes(self.pid, "RssAnon")
 
     def logged(self, event: str) -> list[dict[str, Any]]:
         """Returns the log lines of one event."""
@@ -117,14 +104,9 @@ class Server:
         found = [json.loads(line) for line in lines if line.startswith("{")]
         return [line for line in found if line.get("level") not in ("info", "debug")]
 
-    def stop(self) -> int:
+    def stop(self, deadline_s: float = STOP_S) -> int:
         """Asks the server to stop and returns its exit code."""
-        self.process.terminate()
-        return self.process.wait(STOP_S)
-
-    def end(self) -> None:
-        """Makes sure that the process is gone."""
-        end(self.process)
+        return super().stop(deadline_s)
 
 
 def end(process: subprocess.Popen[str]) -> None:

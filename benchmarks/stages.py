@@ -56,7 +56,7 @@ STAGES = {
     "accept": r"Sockets::(accept|welcome)|__x64_sys_accept",
     "journal": r"journal::|crc32c|Gateway::prepare|\A(commit|prepare)[\s\S]*__x64_sys_(?!futex)",
     "resend memory": r"resend::",
-    "decode": r"autarco_protocol::(reading|layouts|zone|text)|Intake::row",
+    "decode": r"autarco_protocol::(reading|layouts|zone|text)",
     "rows": r"batch::Rows|\Acommit[\s\S]*Gateway::commit",
     "answers": r"reply::|Sockets::(release|send)|Connection::send",
     "frame and sum": r"Intake::|autarco_protocol::",

@@ -9,19 +9,26 @@ from __future__ import annotations
 
 import json
 import resource
+import signal
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
+import threading
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TextIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from autarco_ingest import _core, catalog, paths, server_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from types import FrameType
 
 STICKS_PER_FLEET = 18_000
 """Often a process may have 20,000 descriptors."""
@@ -42,7 +49,12 @@ SERVER_ENVIRONMENT = {
     "AUTARCO_LOG__FORMAT": "json",
 }
 
-COUNT_SQL = "SELECT count(*) AS stored, count(DISTINCT (logger_sn, record_no)) AS n FROM readings"
+KEY_BYTES = 8
+CONNECT_S = 5.0
+"""A server on this machine accepts at once, or there is none."""
+
+STORED_SQL = "SELECT record_no * 4294967296 + logger_sn AS record FROM readings"
+"""Record number and logger in one, as the eight bytes of either are in the files of the fleets."""
 
 
 class BenchError(Exception):
@@ -107,37 +119,106 @@ class Outcome:
 
 def run_alone(plan: Plan, note: Callable[[str], None]) -> Outcome:
     """Measures a server of its own; raises BenchError when a step fails."""
-    with tempfile.TemporaryDirectory(prefix="autarco-bench-") as root:
+    with (
+        _terminated_gently(),
+        tempfile.TemporaryDirectory(prefix="autarco-bench-") as root,
+    ):
         data = Path(root)
+        acknowledged = data / "acknowledged"
+        acknowledged.mkdir()
         note(f"server: data in {data} until the end")
         try:
             with server_process.running(
                 data, SERVER_ENVIRONMENT, stop_deadline_s=STOP_DEADLINE_S
             ) as server:
                 reports, cpu_before_s = _drive(
-                    f"{server.host}:{server.port}", plan, note, server.cpu_s
+                    f"{server.host}:{server.port}", plan, note, server.cpu_s, acknowledged
                 )
                 # Every fleet has been waited for: what is added now is the server's.
                 others_s = _children_cpu_s()
                 note("server: moves the rest into its tables")
             cpu_s = _children_cpu_s() - others_s - cpu_before_s
-            (row,) = catalog.query(paths.DataDirectory.at(data), COUNT_SQL).to_pylist()
+            stored = catalog.query(paths.DataDirectory.at(data), STORED_SQL).column("record")
         except (server_process.ServerProcessError, catalog.CatalogError) as error:
             raise BenchError(str(error)) from error
-    return _outcome(plan, reports, cpu_s=cpu_s, stored=row["stored"], distinct=row["n"])
+        return _outcome(plan, reports, cpu_s=cpu_s, kept=compare(_keys(acknowledged), stored))
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What became of the records that were acknowledged."""
+
+    stored: int
+    lost: int
+    doubled: int
+
+
+def compare(acknowledged: pa.Array[Any], stored: pa.ChunkedArray[Any]) -> Kept:
+    """Compares which records were acknowledged and which are in the table, one by one.
+
+    Their numbers alone would not do: a record whose answer never came may be stored all the same,
+    and make up for one that is lost.
+    """
+    lost = acknowledged.filter(pc.invert(pc.is_in(acknowledged, value_set=stored)))
+    return Kept(
+        stored=len(stored),
+        lost=len(lost),
+        doubled=len(stored) - pc.count_distinct(stored).as_py(),
+    )
+
+
+def _keys(directory: Path) -> pa.Array[Any]:
+    """Returns the records that the fleets wrote down as acknowledged, as `STORED_SQL` has them."""
+    written = b"".join(file.read_bytes() for file in sorted(directory.iterdir()))
+    buffers = [None, pa.py_buffer(written)]
+    return pa.Array.from_buffers(pa.int64(), len(written) // KEY_BYTES, buffers)
+
+
+@contextmanager
+def _terminated_gently() -> Iterator[None]:
+    """Lets SIGTERM end what is inside as Ctrl-C does: the server and its directory go too."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def run_against(target: str, plan: Plan, note: Callable[[str], None]) -> Outcome:
     """Measures a server that runs on this machine already; what it stores stays."""
+    _expect_server(target)
     reports, _ = _drive(target, plan, note, lambda: 0.0)
     return _outcome(plan, reports)
 
 
+def _expect_server(target: str) -> None:
+    """Makes sure that somebody listens: a fleet would go on trying for a minute."""
+    host, _, port = target.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
+    except OSError as error:
+        raise BenchError(f"no server at {target}: {error.strerror or error}") from error
+
+
 def _drive(
-    target: str, plan: Plan, note: Callable[[str], None], cpu_s: Callable[[], float]
+    target: str,
+    plan: Plan,
+    note: Callable[[str], None],
+    cpu_s: Callable[[], float],
+    acknowledged: Path | None = None,
 ) -> tuple[list[dict[str, Any]], float]:
-    """Lets the fleets live; returns their reports, and the server's time before them."""
-    with _fleets(target, plan) as fleets:
+    """Lets the fleets live; returns their reports, and the server's time before them.
+
+    Which records were acknowledged goes into files in the directory `acknowledged`.
+    """
+    with _fleets(target, plan, acknowledged) as fleets:
         note(f"fleet: {plan.sticks} sticks connect from {len(fleets)} processes")
         for fleet in fleets:
             if not _pipe(fleet.stdout).readline().startswith("connected "):
@@ -146,17 +227,26 @@ def _drive(
         load = "as fast as answers come" if plan.rate is None else f"{plan.rate:g} records a second"
         note(f"fleet: {load} for {plan.seconds:g} s")
         for fleet in fleets:
-            begin = _pipe(fleet.stdin)
-            begin.write("begin\n")
-            begin.flush()
+            _begin(fleet)
         reports = [_report(fleet) for fleet in fleets]
     if any(report["gave_up"] for report in reports):
         raise BenchError("the server stopped answering")
     return reports, cpu_before_s
 
 
+def _begin(fleet: subprocess.Popen[str]) -> None:
+    begin = _pipe(fleet.stdin)
+    try:
+        begin.write("begin\n")
+        begin.flush()
+    except BrokenPipeError as error:
+        raise BenchError(f"a fleet ended before its time: {_complaint(fleet)}") from error
+
+
 @contextmanager
-def _fleets(target: str, plan: Plan) -> Iterator[list[subprocess.Popen[str]]]:
+def _fleets(
+    target: str, plan: Plan, acknowledged: Path | None
+) -> Iterator[list[subprocess.Popen[str]]]:
     """Runs as many fleet processes as the sticks need; none outlives this."""
     count = -(-plan.sticks // STICKS_PER_FLEET)
     fleets: list[subprocess.Popen[str]] = []
@@ -172,6 +262,7 @@ def _fleets(target: str, plan: Plan) -> Iterator[list[subprocess.Popen[str]]]:
                         *_arguments(target, plan, sticks=sticks, share=share),
                         *("--first-serial", str(FIRST_SERIAL + first)),
                         *([] if target.startswith("[") else _sources(number, sticks)),
+                        *([] if acknowledged is None else _list_in(acknowledged / f"{number}")),
                     ],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
@@ -185,6 +276,11 @@ def _fleets(target: str, plan: Plan) -> Iterator[list[subprocess.Popen[str]]]:
         for fleet in fleets:
             if fleet.poll() is None:
                 fleet.kill()
+            if fleet.stdin is not None:
+                # One that has died cannot be told what is still in the buffer.
+                with suppress(BrokenPipeError):
+                    fleet.stdin.close()
+                fleet.stdin = None
             fleet.communicate()
 
 
@@ -201,6 +297,10 @@ def _arguments(target: str, plan: Plan, *, sticks: int, share: float) -> list[st
 def _sources(number: int, sticks: int) -> list[str]:
     addresses = -(-sticks // STICKS_PER_ADDRESS)
     return ["--sources", str(addresses), "--first-source", f"127.{number + 1}.0.1"]
+
+
+def _list_in(file: Path) -> list[str]:
+    return ["--acknowledged-keys", str(file)]
 
 
 def _report(fleet: subprocess.Popen[str]) -> dict[str, Any]:
@@ -228,8 +328,7 @@ def _outcome(
     reports: list[dict[str, Any]],
     *,
     cpu_s: float | None = None,
-    stored: int | None = None,
-    distinct: int | None = None,
+    kept: Kept | None = None,
 ) -> Outcome:
     frames = sum(report["frames_measured"] for report in reports)
     if not frames:
@@ -253,10 +352,9 @@ def _outcome(
         server_cpu_us_per_frame=None if cpu_s is None else _us(cpu_s, frames),
         unanswered=sum(report["in_doubt"] for report in reports),
         acknowledged=acknowledged,
-        stored=stored,
-        # A record whose answer was lost may be stored all the same.
-        lost=None if distinct is None else max(0, acknowledged - distinct),
-        doubled=None if stored is None or distinct is None else stored - distinct,
+        stored=None if kept is None else kept.stored,
+        lost=None if kept is None else kept.lost,
+        doubled=None if kept is None else kept.doubled,
     )
 
 

@@ -109,7 +109,7 @@ def rebuild(
     draft = data.catalog_draft
     _remove_draft(draft)
     try:
-        draft.write_bytes(_skeleton(time_zone))
+        draft.write_bytes(_skeleton(time_zone, draft))
         with _connect(remote, draft) as connection:
             connection.begin()
             _add_derived(connection, data)
@@ -265,26 +265,24 @@ def _connect(remote: FileSystem | None, file: Path | str = ":memory:") -> duckdb
 
 
 @functools.lru_cache(maxsize=4)
-def _skeleton(time_zone: str) -> bytes:
-    """Returns the bytes of a catalog of no files.
+def _skeleton(time_zone: str, draft: Path) -> bytes:
+    """Returns the bytes of a catalog of no files, made as `draft`, which must not exist.
 
     Its views and 150 comments are most of the work of a catalog, and the same in each.
     """
-    with tempfile.TemporaryDirectory() as directory:
-        file = Path(directory) / "catalog.duckdb"
-        with _connect(None, file) as connection:
-            connection.begin()
-            connection.execute(f"CREATE SCHEMA {_FILES}")
-            for name, sql in _sources(Moment()):
-                connection.execute(f"CREATE VIEW {_FILES}.{_name(name)} AS {sql}")
-            for view in _views(time_zone):
-                _create(connection, view)
-            for macro in views.bounded(time_zone):
-                connection.execute(
-                    f"CREATE MACRO {_name(macro.name)}(first_day, last_day) AS TABLE {macro.sql}"
-                )
-            connection.commit()
-        return file.read_bytes()
+    with _connect(None, draft) as connection:
+        connection.begin()
+        connection.execute(f"CREATE SCHEMA {_FILES}")
+        for name, sql in _sources(Moment()):
+            connection.execute(f"CREATE VIEW {_FILES}.{_name(name)} AS {sql}")
+        for view in _views(time_zone):
+            _create(connection, view)
+        for macro in views.bounded(time_zone):
+            connection.execute(
+                f"CREATE MACRO {_name(macro.name)}(first_day, last_day) AS TABLE {macro.sql}"
+            )
+        connection.commit()
+    return draft.read_bytes()
 
 
 def _views(time_zone: str) -> list[views.View]:

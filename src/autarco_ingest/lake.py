@@ -441,8 +441,10 @@ def by_date(table: schema.Table, rows: pa.Table) -> Iterator[tuple[str, Part]]:
     keys = [(name, "ascending") for name in ("date", *table.sort_columns)]
     # Sorted once and cut: a selection per date would go through all rows for each of them, and
     # whoever pleases can send rows of ten years.
-    order = pc.sort_indices(rows, sort_keys=keys)
-    dates = rows.column("date").take(order).combine_chunks()
+    # Of the keys alone, each in one piece: looking a row up in its chunk costs more than comparing.
+    compared = rows.select([name for name, _ in keys]).combine_chunks()
+    order = pc.sort_indices(compared, sort_keys=keys)
+    dates = compared.column("date").take(order).combine_chunks()
     runs: Any = pc.run_end_encode(dates)  # type: ignore[attr-defined]
     start = 0
     for end, day in zip(runs.run_ends.to_pylist(), runs.values.to_pylist(), strict=True):

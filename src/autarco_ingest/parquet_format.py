@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from typing import IO, TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pyarrow as pa
 
     from autarco_ingest import schema
 
@@ -76,10 +76,27 @@ def write(
         return
     chosen = options(table, len(order), compacted=compacted)
     group_rows = chosen.pop("row_group_size")
+    filled = [name for name in stored.column_names if stored[name].null_count < stored.num_rows]
     with pq.ParquetWriter(sink, stored.schema, **chosen) as writer:
         # One row group at a time: all rows in order would be the batch once more in memory.
         for start in range(0, len(order), group_rows):
-            writer.write_table(stored.take(order.slice(start, group_rows)), group_rows)
+            part = order.slice(start, group_rows)
+            writer.write_table(_taken(stored, part, filled), group_rows)
+
+
+def _taken(rows: pa.Table, order: pa.UInt64Array, filled: list[str]) -> pa.Table:
+    """Returns rows in the `order` of indices; only columns in `filled` have values to look up.
+
+    An inverter has no value for some twenty columns: battery, meter, phases and inputs it lacks.
+    """
+    # Indices that come from sorting these rows lie within them.
+    found = pc.take(rows.select(filled), order, boundscheck=False)
+    taken = dict(zip(filled, found.columns, strict=True))
+    columns = [
+        taken[field.name] if field.name in taken else pa.nulls(len(order), field.type)
+        for field in rows.schema
+    ]
+    return pa.Table.from_arrays(columns, schema=rows.schema)
 
 
 def options(table: schema.Table, rows: int, *, compacted: bool) -> dict[str, Any]:

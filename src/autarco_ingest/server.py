@@ -66,10 +66,10 @@ LOCK_ATTEMPTS = 5
 LOCK_PAUSE_SECONDS = 0.1
 """`autarco-ingest check` takes the lock for an instant, to see whether a server has it."""
 
-BUSY_STAGED = 64
-"""A commit of so much (a frame and its answer count apart: 32 frames) is followed by the next turn
-at once: wake-up and fsync then cost a frame little, and sticks that wait for an answer keep the
-server going. With less, waiting out the tick saves more than half of the CPU."""
+BUSY_ANSWERS = 32
+"""A commit that lets so many frames be answered is followed by the next turn at once: wake-up and
+fsync then cost a frame little, and sticks that wait for an answer keep the server going. With less,
+waiting out the tick saves more than half of the CPU."""
 
 SWEEP_SECONDS = 1.0
 """Idle and stale connections are found at most this much too late."""
@@ -468,7 +468,7 @@ class _Server:
             await self._staged.wait()
             self._staged = trio.Event()
             try:
-                committed = await self._in_journal_thread(self._gateway.commit)
+                answered = await self._in_journal_thread(self._gateway.commit)
             except OSError as error:
                 # Nothing is acknowledged, nothing is dropped: sticks keep what they have.
                 log.error("journal cannot be written, not acknowledging", error=str(error))
@@ -482,7 +482,7 @@ class _Server:
                 self._health.recover(Part.JOURNAL)
                 retry_s = RETRY_SECONDS_FIRST
             self._gateway.answer()
-            if committed >= BUSY_STAGED:
+            if answered >= BUSY_ANSWERS:
                 self._resting_pump.cancel()
 
     async def _sweep(self) -> None:

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,13 +24,31 @@ class ServerProcessError(Exception):
     """The server did not start or not stop; the message is one sentence."""
 
 
-@dataclass(frozen=True)
-class Running:
-    """A server that accepts sticks."""
+class ServerProcess:
+    """`autarco-ingest serve` as a process of its own. Who starts it ends it."""
 
-    host: str
-    port: int
-    pid: int
+    def __init__(
+        self, data: Path, settings: Mapping[str, str], *, log: Path, listen: str = "127.0.0.1:0"
+    ) -> None:
+        """Starts the server and returns when it accepts sticks; raises ServerProcessError.
+
+        `settings` are variables of its environment, and the only ones: the operator's own are not
+        meant for this server. Its log is added to the file `log`.
+        """
+        self.log = log
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("AUTARCO_")}
+        command = [sys.executable, "-m", "autarco_ingest", "serve"]
+        command += ["--listen", listen, "--data", str(data)]
+        with log.open("ab") as errors:
+            self.process = subprocess.Popen(  # noqa: S603 - our own program, fixed arguments
+                command, stdout=subprocess.PIPE, stderr=errors, env=environment | dict(settings)
+            )
+        self.pid = self.process.pid
+        try:
+            self.host, self.port = wait_until_ready(self.process, log)
+        except BaseException:
+            self.end()
+            raise
 
     def cpu_s(self) -> float:
         """Returns user and system time so far, with that of children that have ended."""
@@ -39,41 +56,39 @@ class Running:
         ticks = text.rpartition(")")[2].split()[11:15]
         return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
+    def stop(self, deadline_s: float = STOP_DEADLINE_S) -> int:
+        """Asks the server to stop and returns its exit code; raises ServerProcessError if late."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(deadline_s)
+        except subprocess.TimeoutExpired:
+            raise ServerProcessError(f"the server did not stop in {deadline_s:.0f} s") from None
+
+    def end(self) -> None:
+        """Makes sure that the process is gone."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        if self.process.stdout:
+            self.process.stdout.close()
+
 
 @contextmanager
 def running(
     data: Path, settings: Mapping[str, str], *, stop_deadline_s: float = STOP_DEADLINE_S
-) -> Iterator[Running]:
-    """Runs `autarco-ingest serve` on a free loopback port; stops it by SIGTERM in the end.
+) -> Iterator[ServerProcess]:
+    """Runs a server on a free loopback port, with its log in `data`; stops it in the end.
 
-    `settings` are variables of its environment, and the only ones: the operator's own are not
-    meant for this server.
+    Raises ServerProcessError when it does not start, stop, or end well.
     """
-    log = data / "server.log"
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("AUTARCO_")}
-    command = [sys.executable, "-m", "autarco_ingest", "serve"]
-    command += ["--listen", "127.0.0.1:0", "--data", str(data)]
-    with log.open("wb") as errors:
-        process = subprocess.Popen(  # noqa: S603 - our own program, fixed arguments
-            command, stdout=subprocess.PIPE, stderr=errors, env=environment | dict(settings)
-        )
+    server = ServerProcess(data, settings, log=data / "server.log")
     try:
-        host, port = wait_until_ready(process, log)
-        yield Running(host, port, process.pid)
-        process.send_signal(signal.SIGTERM)
-        try:
-            code = process.wait(stop_deadline_s)
-        except subprocess.TimeoutExpired:
-            reason = f"the server did not stop in {stop_deadline_s:.0f} s"
-            raise ServerProcessError(reason) from None
-        if code:
-            raise ServerProcessError(f"the server ended with exit code {code}: {_last_line(log)}")
+        yield server
+        if code := server.stop(stop_deadline_s):
+            last = _last_line(server.log)
+            raise ServerProcessError(f"the server ended with exit code {code}: {last}")
     finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-        if process.stdout:
-            process.stdout.close()
+        server.end()
 
 
 def wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> tuple[str, int]:

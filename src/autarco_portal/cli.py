@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 from autarco_portal import (
     cli_accounts,
     cli_analyse,
+    cli_audit,
     cli_demo,
+    cli_export,
     cli_serve,
     cli_settle,
     cli_sites,
@@ -32,6 +34,8 @@ GROUPS = (
     cli_weather.register,
     cli_analyse.register,
     cli_settle.register,
+    cli_export.register,
+    cli_audit.register,
     cli_demo.register,
 )
 """In the order in which `--help` lists them."""

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
-from typing import TYPE_CHECKING
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from autarco_ingest import _core, bench, cli, server_process
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SOUND = bench.Outcome(
     sticks=1,
@@ -106,6 +109,68 @@ def test_more_sticks_than_descriptors_are_refused(
     assert cli.main(["bench", "--sticks", "1001"]) == 2
 
     assert "a process may hold 1000 connections here" in capsys.readouterr().err
+
+
+def test_a_lost_record_does_not_hide_behind_one_that_nobody_answered() -> None:
+    acknowledged = pa.array([1, 2, 3], pa.int64())
+
+    kept = bench.compare(acknowledged, pa.chunked_array([[1, 2], [4, 4]], pa.int64()))
+
+    assert kept == bench.Kept(stored=4, lost=1, doubled=1)
+    nothing = bench.compare(acknowledged[:0], pa.chunked_array([], pa.int64()))
+    assert nothing == bench.Kept(stored=0, lost=0, doubled=0)
+
+
+def test_a_port_where_nobody_listens_is_told_at_once(capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    began = time.monotonic()
+
+    code = cli.main(["bench", "--to", f"127.0.0.1:{port}", "--sticks", "1", "--yes"])
+
+    assert code == 2
+    assert f"no server at 127.0.0.1:{port}: Connection refused" in capfd.readouterr().err
+    assert time.monotonic() - began < 5
+
+
+def test_a_fleet_that_dies_before_it_begins_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    begin = bench._begin
+
+    def killed(fleet: subprocess.Popen[str]) -> None:
+        fleet.kill()
+        fleet.wait()
+        begin(fleet)
+
+    monkeypatch.setattr(bench, "_begin", killed)
+
+    assert cli.main(["bench", "--sticks", "2", "--seconds", "1"]) == 2
+
+    last = capfd.readouterr().err.splitlines()[-1]
+    assert last.startswith("autarco-ingest bench: a fleet ended before its time: ")
+    assert not list(tmp_path.iterdir())
+
+
+def test_sigterm_takes_server_and_directory_along(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "autarco_ingest", "bench", "--sticks", "2", "--seconds", "60"]
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "as fast as answers come" in line:
+                break
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        assert len(children) == 2, "a server and a fleet"
+        process.terminate()
+        process.stderr.read()
+        assert process.wait(30) == 128 + signal.SIGTERM
+    assert not list(tmp_path.iterdir())
+    assert not [child for child in children if Path(f"/proc/{child}").exists()]
 
 
 @pytest.mark.parametrize(

@@ -46,3 +46,35 @@ def test_a_page_without_any_result_says_so(summary: Any, tmp_path: Path) -> None
     page = summary.page(result)
     assert "commit 0123456789ab with changes" in page
     assert page.count("Not measured.") == 5
+
+
+def test_a_section_says_of_which_commit_it_is_and_how_its_script_ended(
+    summary: Any, tmp_path: Path
+) -> None:
+    result = {"commit": "fedcba9876543210 with changes", "at": "2026-11-29T01:02:03Z"}
+    store = {
+        "readings": 1,
+        "stores": {
+            "ours": {
+                "bytes_per_reading": 1,
+                "load_s": 1,
+                "settle_s": 1,
+                "server_cpu_us_per_reading": 1,
+            }
+        },
+        "questions": {},
+    }
+    (tmp_path / "store.json").write_text(json.dumps({**result, "numbers": store}), "utf-8")
+    numbers = summary.numbers(tmp_path)
+    page = summary.page(
+        {
+            "command": "python benchmarks/bench.py",
+            "at": "2026-11-29T12:00:00Z",
+            "commit": "0123456789abcdef",
+            "machine": {"cores": 2, "cpu": "a CPU", "kernel": "6", "python": "3.11"},
+            "numbers": numbers | {"minutes": 0.1, "exit_codes_other_than_0": {"store.py": 1}},
+        }
+    )
+    told = "commit fedcba987654 with changes. `store.py` ended with exit code 1."
+    assert f"Measured at 2026-11-29T01:02:03Z, {told}" in page
+    assert page.count("Measured at") == 1

@@ -209,6 +209,16 @@ class TestViews:
         (plan,) = site.ask("EXPLAIN ANALYZE SELECT * FROM readings WHERE date = '2026-06-16'")
         assert "Total Files Read: 1" in plan["explain_value"]
 
+    def test_nothing_is_written_outside_the_data_directory(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr(catalog, "_skeleton", catalog._skeleton.__wrapped__)
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "no such directory"))
+
+        catalog.rebuild(site.data, catalog.Moment(), time_zone=ZONE)
+
+        assert site.one("SELECT count(*) FROM readings") == 0
+
     def test_a_thousand_files_are_one_view(self, site: Site) -> None:
         site.commit(rows.samples(1))
         file = Path(*site.lake.files("readings"))

@@ -1,12 +1,15 @@
 //! Which records did the server acknowledge, and with which content?
 //!
-//! One CSV line per record, written when its first answer is here: what a table has to hold exactly
-//! once. Numbers are whole and in the unit of their column's name, so that nothing is lost in text.
+//! Written when the first answer to a record is here: what a table has to hold exactly once. Either
+//! one CSV line per record, whose numbers are whole and in the unit of their column's name, so that
+//! nothing is lost in text; or, where that would slow the fleet down, which record it was and no
+//! more: its logger's serial number and its record number, little-endian, four bytes each.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
+use crate::day::Day;
 use crate::frames::{Sample, inverter_sn};
 
 const HEADER: &str = "logger_sn,inverter_sn,ts_unix_s,record_no,energy_total_wh,energy_today_wh,\
@@ -15,25 +18,47 @@ const HEADER: &str = "logger_sn,inverter_sn,ts_unix_s,record_no,energy_total_wh,
 /// About 15,000 lines: one write every few seconds at full load.
 const BUFFER_BYTES: usize = 1 << 20;
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Lines,
+    Keys,
+}
+
 #[derive(Debug)]
 pub(crate) struct Acknowledged {
     file: BufWriter<File>,
+    form: Form,
 }
 
 impl Acknowledged {
-    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+    pub(crate) fn create(path: &Path, form: Form) -> io::Result<Self> {
         let mut file = BufWriter::with_capacity(BUFFER_BYTES, File::create(path)?);
-        file.write_all(HEADER.as_bytes())?;
-        Ok(Self { file })
+        if form == Form::Lines {
+            file.write_all(HEADER.as_bytes())?;
+        }
+        Ok(Self { file, form })
     }
 
-    pub(crate) fn add(&mut self, logger_sn: u32, sample: &Sample) -> io::Result<()> {
-        writeln!(self.file, "{}", line(logger_sn, sample))
+    pub(crate) fn add(&mut self, day: &Day, logger_sn: u32, record: u32) -> io::Result<()> {
+        match self.form {
+            Form::Lines => {
+                let sample = day.sample(logger_sn, record);
+                writeln!(self.file, "{}", line(logger_sn, &sample))
+            }
+            Form::Keys => self.file.write_all(&key(logger_sn, record)),
+        }
     }
 
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
     }
+}
+
+fn key(logger_sn: u32, record: u32) -> [u8; 8] {
+    let mut key = [0; 8];
+    key[..4].copy_from_slice(&logger_sn.to_le_bytes());
+    key[4..].copy_from_slice(&record.to_le_bytes());
+    key
 }
 
 fn line(logger_sn: u32, sample: &Sample) -> String {
@@ -55,7 +80,11 @@ fn line(logger_sn: u32, sample: &Sample) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::day::Day;
+
+    #[test]
+    fn a_key_is_logger_and_record() {
+        assert_eq!(key(1, 0x0102_0304), [1, 0, 0, 0, 4, 3, 2, 1]);
+    }
 
     #[test]
     fn a_line_has_a_value_for_each_column() {

@@ -155,8 +155,8 @@ impl<'a> Engine<'a> {
         }
         let acknowledged = options
             .acknowledged
-            .as_deref()
-            .map(Acknowledged::create)
+            .as_ref()
+            .map(|(path, form)| Acknowledged::create(path, *form))
             .transpose()?;
         let berths: Vec<Berth> = (0..options.sticks)
             .map(|number| Berth {
@@ -624,9 +624,8 @@ impl<'a> Engine<'a> {
             }
             if let Some(record) = confirmed.record {
                 self.report.records += 1;
-                let logger_sn = berth.stick.logger_sn;
                 if let Some(file) = &mut self.acknowledged {
-                    file.add(logger_sn, &self.options.life.day.sample(logger_sn, record))?;
+                    file.add(&self.options.life.day, berth.stick.logger_sn, record)?;
                 }
             }
             let is_answered = berth.stick.is_answered();

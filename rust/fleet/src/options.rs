@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use lexopt::{Arg, Parser, ValueExt};
 
+use crate::acknowledged::Form;
 use crate::day::Day;
 use crate::stick::Life;
 
@@ -60,6 +61,7 @@ What goes wrong, in a day and in a closed loop:
 
 What is told:
   --acknowledged FILE     CSV of every record that the server acknowledged
+  --acknowledged-keys FILE  of each only logger and record number, as four bytes each
   --announce              print 'measuring' when all are there and a loop begins
   --help                  this text
 
@@ -107,7 +109,7 @@ pub(crate) struct Options {
     pub(crate) begin_on_input: bool,
     pub(crate) announce: bool,
     pub(crate) answer_s: f64,
-    pub(crate) acknowledged: Option<PathBuf>,
+    pub(crate) acknowledged: Option<(PathBuf, Form)>,
     pub(crate) life: Life,
 }
 
@@ -207,7 +209,8 @@ fn parse(mut parser: Parser, now_s: u32) -> Result<Asked, UsageError> {
             "resends" => resend_share = share("resends", &parser.value()?)?,
             "hangups" => hangup_share = share("hangups", &parser.value()?)?,
             "seed" => seed = parser.value()?.parse()?,
-            "acknowledged" => acknowledged = Some(PathBuf::from(parser.value()?)),
+            "acknowledged" => acknowledged = Some((parser.value()?.into(), Form::Lines)),
+            "acknowledged-keys" => acknowledged = Some((parser.value()?.into(), Form::Keys)),
             other => return Err(UsageError(format!("unknown option --{other}, see --help"))),
         }
     }

@@ -1,8 +1,8 @@
 //! What happens between a readable socket and a durable, acknowledged frame?
 //!
 //! ```text
-//! turn()   accept, read, decode, stage; answer what carries no measurement     (server thread)
-//! commit() staged records → journal, fdatasync; rows → batch                    (worker thread)
+//! turn()   accept, read, check, stage; answer what carries no measurement      (server thread)
+//! commit() staged records → journal, fdatasync; decoded, they join the batch    (worker thread)
 //! answer() answer the frames that have become durable                           (server thread)
 //! seal()   end the journal segment; its rows leave as one batch                 (worker thread)
 //! ```
@@ -19,11 +19,12 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard};
 
 use arrow_array::RecordBatch;
-use autarco_protocol::zone::ZoneError;
+use autarco_protocol::zone::{Zone, ZoneError};
 
 use crate::batch::{self, Chunks, QuarantineRow, Rows};
 use crate::clock::Moment;
 use crate::counters::Counters;
+use crate::decode::Decoder;
 use crate::forgotten::Forgotten;
 use crate::intake::Intake;
 use crate::journal::{self, Journal};
@@ -115,7 +116,7 @@ impl Batch {
     pub(crate) fn of(version: u64, rows: &mut Rows) -> Self {
         Self {
             version,
-            readings: rows.readings.finish(),
+            readings: rows.finish_readings(),
             sessions: batch::sessions_batch(&mem::take(&mut rows.sessions)),
             quarantine: batch::quarantine_batch(&mem::take(&mut rows.quarantine)),
         }
@@ -138,6 +139,7 @@ pub struct Gateway {
     address: SocketAddr,
     tls_address: Option<SocketAddr>,
     epoll: RawFd,
+    decoder: Decoder,
     journal: Mutex<Journal>,
     rows: Mutex<Rows>,
     /// Batches of an earlier process, one per segment: a commit that it left half done (one table
@@ -154,7 +156,12 @@ impl Gateway {
             path: settings.journal.clone(),
             error,
         };
-        let mut intake = Intake::new(settings)?;
+        let decoder = Decoder {
+            zone: Zone::named(&settings.time_zone)?,
+            oldest_us: settings.oldest_reading_us,
+            ahead_us: settings.ahead_max_us,
+        };
+        let mut intake = Intake::new(settings, decoder.zone.clone())?;
         let mut rows = Rows::default();
         let mut journal = Journal::open(
             &settings.journal,
@@ -163,7 +170,7 @@ impl Gateway {
         )
         .map_err(journal_error)?;
         let recovered = intake
-            .recover(&mut journal, settings.committed, &mut rows, now)
+            .recover(&mut journal, settings.committed, &decoder, &mut rows, now)
             .map_err(journal_error)?;
         let (directory, bytes) = journal.spare();
         journal::prepare_spare(&directory, bytes).map_err(journal_error)?;
@@ -181,6 +188,7 @@ impl Gateway {
             address,
             tls_address,
             epoll: sockets.epoll(),
+            decoder,
             journal: Mutex::new(journal),
             rows: Mutex::new(rows),
             recovered: Mutex::new(recovered),
@@ -201,7 +209,7 @@ impl Gateway {
         self.epoll
     }
 
-    /// Accepts, reads, decodes, stages and answers, without ever waiting.
+    /// Accepts, reads, stages and answers, without ever waiting.
     /// Says what waits afterwards.
     pub fn turn(&self, now: Moment) -> io::Result<Pending> {
         let mut sockets = self.sockets();
@@ -227,13 +235,12 @@ impl Gateway {
     }
 
     /// Makes everything staged durable and adds its rows to the batch; the answers leave with the
-    /// next [`Gateway::answer`] or [`Gateway::turn`]. Returns how much was staged,
-    /// a record and its answer counted apart. After an error all of it is staged
-    /// again and nothing of it is answered.
+    /// next [`Gateway::answer`] or [`Gateway::turn`]. Returns how many frames will be answered.
+    /// After an error all of it is staged again and nothing of it is answered.
     pub fn commit(&self, now: Moment) -> io::Result<usize> {
         let mut journal = lock(&self.journal);
         let mut staged = self.sockets().intake.begin_commit();
-        let count = staged.count;
+        let answered = staged.answers.len();
         // Resends alone need no write: their originals were committed earlier.
         if !staged.records.is_empty()
             && let Err(error) = journal.append(&staged.records, now.uptime_us)
@@ -241,11 +248,11 @@ impl Gateway {
             self.sockets().intake.abort_commit(staged);
             return Err(error);
         }
-        lock(&self.rows).take_from(&mut staged);
-        let mut sockets = self.sockets();
-        sockets.queue_durable(&mut staged.answers);
-        sockets.intake.end_commit(staged);
-        Ok(count)
+        // Durable: a turn that runs meanwhile may answer already.
+        self.sockets().queue_durable(&mut staged.answers);
+        let quarantined = lock(&self.rows).take_from(&mut staged, &self.decoder);
+        self.sockets().intake.end_commit(staged, quarantined);
+        Ok(answered)
     }
 
     /// Ends the journal segment and hands out its rows. The rows are durable; those staged since the
@@ -310,12 +317,13 @@ impl Gateway {
 
     /// Durable readings that no batch has taken yet.
     pub fn tail(&self) -> Chunks {
-        lock(&self.rows).readings.copy()
+        lock(&self.rows).copy_readings()
     }
 
     /// The newest durable reading of each inverter heard since the last call.
     pub fn take_latest(&self) -> RecordBatch {
-        lock(&self.rows).take_latest()
+        let latest = lock(&self.rows).take_latest();
+        latest.into_batch()
     }
 
     /// Durable rows of all kinds waiting for the next seal. A quarantined frame, which is kept raw and
@@ -325,7 +333,7 @@ impl Gateway {
         let rows = lock(&self.rows);
         let raw = |row: &QuarantineRow| 1 + row.frame.len() / ROW_BYTES;
         let quarantined: usize = rows.quarantine.iter().map(raw).sum();
-        rows.readings.len() + rows.sessions.len() + quarantined
+        rows.readings_count() + rows.sessions.len() + quarantined
     }
 
     pub fn counters(&self) -> Counters {

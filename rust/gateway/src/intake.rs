@@ -11,17 +11,18 @@ use std::sync::Arc;
 
 use autarco_protocol::frame::{self, Frame, Rejection, Step};
 use autarco_protocol::message::{self, Message};
-use autarco_protocol::reading::{self, Context, Protocol};
+use autarco_protocol::reading::{self, Protocol};
 use autarco_protocol::reply::Reply;
 use autarco_protocol::zone::Zone;
 
-use crate::batch::{QuarantineRow, ReadingRow, Rows, SessionRow};
+use crate::batch::{Rows, SessionRow};
 use crate::clock::Moment;
 use crate::connection::Connection;
 use crate::counters::Counters;
+use crate::decode::Decoder;
 use crate::forgotten::Forgotten;
 use crate::gateway::{Batch, GatewayError, Limits, Settings};
-use crate::journal::{Journal, Records, hidden_by_damage, push_record, push_record_of};
+use crate::journal::{self, Journal, Records, hidden_by_damage, push_record, push_record_of};
 use crate::latency::AnswerLatency;
 use crate::limits::{Addresses, Loggers};
 use crate::privacy::AddressPrivacy;
@@ -44,9 +45,7 @@ pub(crate) struct Answer {
 pub(crate) struct Staged {
     pub(crate) records: Vec<u8>,
     pub(crate) count: usize,
-    readings: Vec<ReadingRow>,
     sessions: Vec<SessionRow>,
-    quarantine: Vec<QuarantineRow>,
     pub(crate) answers: Vec<Answer>,
 }
 
@@ -54,23 +53,18 @@ impl Staged {
     fn append(&mut self, mut later: Self) {
         self.records.append(&mut later.records);
         self.count += later.count;
-        self.readings.append(&mut later.readings);
         self.sessions.append(&mut later.sessions);
-        self.quarantine.append(&mut later.quarantine);
         self.answers.append(&mut later.answers);
     }
 
     /// Empty, with the memory for as much again; unless that is more than a busy server needs.
     fn emptied(mut self) -> Self {
-        let rows = self.readings.capacity() * size_of::<ReadingRow>();
-        if self.records.capacity() + rows > KEPT_BYTES_MAX {
+        if self.records.capacity() > KEPT_BYTES_MAX {
             return Self::default();
         }
         self.records.clear();
         self.count = 0;
-        self.readings.clear();
         self.sessions.clear();
-        self.quarantine.clear();
         self.answers.clear();
         self
     }
@@ -81,12 +75,10 @@ impl Staged {
 const KEPT_BYTES_MAX: usize = 16 << 20;
 
 impl Rows {
-    pub(crate) fn take_from(&mut self, staged: &mut Staged) {
-        for row in staged.readings.drain(..) {
-            self.push_reading(row);
-        }
+    /// Takes the rows of records that are durable; returns how many are for the quarantine.
+    pub(crate) fn take_from(&mut self, staged: &mut Staged, decoder: &Decoder) -> u64 {
         self.sessions.append(&mut staged.sessions);
-        self.quarantine.append(&mut staged.quarantine);
+        decoder.take(journal::bodies(&staged.records), self)
     }
 }
 
@@ -106,8 +98,6 @@ pub(crate) struct Clock {
 #[derive(Debug)]
 pub(crate) struct Intake {
     zone: Zone,
-    oldest_us: i64,
-    ahead_us: i64,
     pub(crate) privacy: AddressPrivacy,
     pub(crate) limits: Limits,
     pub(crate) addresses: Addresses,
@@ -126,12 +116,10 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    pub(crate) fn new(settings: &Settings) -> Result<Self, GatewayError> {
+    pub(crate) fn new(settings: &Settings, zone: Zone) -> Result<Self, GatewayError> {
         let limits = &settings.limits;
         Ok(Self {
-            zone: Zone::named(&settings.time_zone)?,
-            oldest_us: settings.oldest_reading_us,
-            ahead_us: settings.ahead_max_us,
+            zone,
             privacy: AddressPrivacy::new(settings.address_mode, &settings.address_key)?,
             addresses: Addresses::new(
                 limits.connections_per_address_max,
@@ -204,8 +192,9 @@ impl Intake {
         staged
     }
 
-    /// Takes back what the commit has emptied.
-    pub(crate) fn end_commit(&mut self, staged: Staged) {
+    /// Takes back what the commit is done with.
+    pub(crate) fn end_commit(&mut self, staged: Staged, quarantined: u64) {
+        self.counters.quarantined += quarantined;
         self.emptied = staged.emptied();
         self.committing_bytes = 0;
         self.counters.commits += 1;
@@ -430,13 +419,6 @@ impl Intake {
             let source = source.map(AsRef::as_ref);
             record::write_data(body, frame.raw(), source, now.unix_us);
         });
-        match self.row(frame, source, now.unix_us) {
-            Row::Reading(row) => self.staged.readings.push(row),
-            Row::Quarantine(row) => {
-                self.counters.quarantined += 1;
-                self.staged.quarantine.push(row);
-            }
-        }
     }
 
     fn is_resend(&mut self, frame: &Frame<'_>, uptime_us: i64) -> bool {
@@ -445,30 +427,6 @@ impl Intake {
             self.resends
                 .is_resend(frame.logger_sn(), key, timed, uptime_us)
         })
-    }
-
-    fn row(&self, frame: &Frame<'_>, source: Option<&Arc<str>>, received_at_us: i64) -> Row {
-        let context = Context {
-            zone: &self.zone,
-            received_at_us,
-            oldest_us: self.oldest_us,
-            ahead_us: self.ahead_us,
-        };
-        match reading::read(frame, &context) {
-            Ok(reading) => Row::Reading(ReadingRow {
-                reading,
-                source: source.cloned(),
-            }),
-            Err(reason) => Row::Quarantine(QuarantineRow {
-                received_at_us,
-                reason: reason.as_str(),
-                logger_sn: frame.logger_sn(),
-                protocol: frame.protocol().as_str(),
-                sensor_type: reading::sensor_type(frame),
-                source: source.cloned(),
-                frame: frame.raw().into(),
-            }),
-        }
     }
 
     fn stage_session(&mut self, mut row: SessionRow) {
@@ -505,6 +463,7 @@ impl Intake {
         &mut self,
         journal: &mut Journal,
         committed: u64,
+        decoder: &Decoder,
         current: &mut Rows,
         now: Moment,
     ) -> io::Result<VecDeque<Batch>> {
@@ -512,14 +471,15 @@ impl Intake {
         let mut dates = Vec::new();
         for segment in journal.recover()? {
             let (number, bytes) = segment?;
-            let mut staged = Staged::default();
+            let mut rows = Rows::default();
             let mut records = Records::new(&bytes, number);
             let mut last_us = i64::MIN;
             for body in records.by_ref() {
                 if let Some(record) = Record::parse(body) {
                     let at_us = now.uptime_of(record.received_at_us());
                     last_us = last_us.max(at_us);
-                    self.replay(record, at_us, number > committed, &mut staged);
+                    let rows = (number > committed).then_some(&mut rows);
+                    self.replay(record, at_us, decoder, rows);
                 }
             }
             self.counters.journal_torn_bytes += records.torn_bytes() as u64;
@@ -530,8 +490,6 @@ impl Intake {
                 journal.set_aside(number)?;
             }
             dates.push((number, last_us));
-            let mut rows = Rows::default();
-            rows.take_from(&mut staged);
             if !rows.is_empty() {
                 batches.push_back(Batch::of(number, &mut rows));
             }
@@ -543,13 +501,22 @@ impl Intake {
         Ok(batches)
     }
 
-    fn replay(&mut self, record: Record<'_>, at_us: i64, wanted: bool, staged: &mut Staged) {
+    /// `rows`: where the row goes; none when the table has it.
+    fn replay(
+        &mut self,
+        record: Record<'_>,
+        at_us: i64,
+        decoder: &Decoder,
+        rows: Option<&mut Rows>,
+    ) {
         match record {
-            Record::Session(row) if wanted && !self.forgotten.has_logger(row.logger_sn) => {
+            Record::Session(row) => {
+                let Some(rows) = rows.filter(|_| !self.forgotten.has_logger(row.logger_sn)) else {
+                    return;
+                };
                 self.counters.replayed += 1;
-                staged.sessions.push(*row);
+                rows.sessions.push(*row);
             }
-            Record::Session(_) => {}
             Record::Data {
                 frame,
                 source,
@@ -561,28 +528,14 @@ impl Intake {
                 // A record was judged when it was written, on a clock that did not jump; judging it
                 // again by its date could drop what was acknowledged.
                 let _remembered = self.is_resend(&frame, at_us);
-                if !wanted
-                    || self.forgotten.has_logger(frame.logger_sn())
-                    || self.forgotten.has_inverter_of(&frame)
-                {
+                let is_forgotten = self.forgotten.has_logger(frame.logger_sn())
+                    || self.forgotten.has_inverter_of(&frame);
+                let Some(rows) = rows.filter(|_| !is_forgotten) else {
                     return;
-                }
+                };
                 self.counters.replayed += 1;
-                let source = source.map(Arc::from);
-                match self.row(&frame, source.as_ref(), received_at_us) {
-                    Row::Reading(row) => staged.readings.push(row),
-                    Row::Quarantine(row) => staged.quarantine.push(row),
-                }
+                decoder.add(&frame, source, received_at_us, rows);
             }
         }
     }
-}
-
-#[expect(
-    clippy::large_enum_variant,
-    reason = "lives for a move; a box would be one per frame"
-)]
-enum Row {
-    Reading(ReadingRow),
-    Quarantine(QuarantineRow),
 }

@@ -55,6 +55,19 @@ pub(crate) fn push_record_of(buffer: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u
     buffer[header_at + 4..body_at].copy_from_slice(&crc.to_le_bytes());
 }
 
+/// The bodies in a buffer that [`push_record`] has filled; nothing has happened to it since, so no
+/// checksum is looked at.
+pub(crate) fn bodies(records: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = records;
+    std::iter::from_fn(move || {
+        let (header, behind) = rest.split_at_checked(RECORD_HEADER_BYTES)?;
+        let bytes = u32::from_le_bytes(*header.first_chunk()?) as usize;
+        let (body, behind) = behind.split_at_checked(bytes)?;
+        rest = behind;
+        Some(body)
+    })
+}
+
 /// The records of a segment file's bytes, up to the first that is not whole.
 #[derive(Debug)]
 pub struct Records<'a> {

@@ -9,6 +9,7 @@
 //! - [`resend`]: which data frames were seen before
 //! - [`journal`]: append-only segments; what is here survives a power cut
 //! - `record`: what one journal record holds
+//! - `decode`, [`readings`], `latest`: records → rows → columns; the newest of each inverter
 //! - [`batch`]: rows of readings, sessions and quarantine as Arrow record batches
 //!
 //! - [`counters`], [`latency`]: what was seen, and how long answers took
@@ -21,13 +22,16 @@ pub mod batch;
 pub mod clock;
 mod connection;
 pub mod counters;
+mod decode;
 pub mod forgotten;
 pub mod gateway;
 mod intake;
 pub mod journal;
 pub mod latency;
+mod latest;
 mod limits;
 pub mod privacy;
+pub mod readings;
 mod record;
 pub mod registry;
 pub mod resend;

@@ -40,24 +40,28 @@ pub(crate) enum Record<'a> {
 impl<'a> Record<'a> {
     /// `None`: a kind that this version does not know, or a body that does not fit its kind.
     pub(crate) fn parse(body: &'a [u8]) -> Option<Self> {
-        let (&kind, rest) = body.split_first()?;
-        match kind {
-            SESSION_RECORD => serde_json::from_slice(rest)
+        match body.split_first()? {
+            (&SESSION_RECORD, rest) => serde_json::from_slice(rest)
                 .ok()
                 .map(|row| Self::Session(Box::new(row))),
-            DATA_RECORD => {
-                let (time, rest) = rest.split_first_chunk::<8>()?;
-                let (&source_bytes, rest) = rest.split_first()?;
-                let (source, frame) = rest.split_at_checked(usize::from(source_bytes))?;
-                let source = std::str::from_utf8(source).ok()?;
-                Some(Self::Data {
-                    frame,
-                    source: Some(source).filter(|source| !source.is_empty()),
-                    received_at_us: i64::from_le_bytes(*time),
-                })
-            }
-            _ => None,
+            _ => Self::parse_data(body),
         }
+    }
+
+    /// As [`Record::parse`], of data records alone.
+    pub(crate) fn parse_data(body: &'a [u8]) -> Option<Self> {
+        let (_, rest) = body
+            .split_first()
+            .filter(|(kind, _)| **kind == DATA_RECORD)?;
+        let (time, rest) = rest.split_first_chunk::<8>()?;
+        let (&source_bytes, rest) = rest.split_first()?;
+        let (source, frame) = rest.split_at_checked(usize::from(source_bytes))?;
+        let source = std::str::from_utf8(source).ok()?;
+        Some(Self::Data {
+            frame,
+            source: Some(source).filter(|source| !source.is_empty()),
+            received_at_us: i64::from_le_bytes(*time),
+        })
     }
 
     pub(crate) fn received_at_us(&self) -> i64 {

@@ -40,8 +40,8 @@ fn a_data_frame_is_answered_only_when_it_is_on_disk() {
     assert_eq!(received(&mut stick), b"", "answered before the commit");
     assert_eq!(
         gateway.commit(at(NOON_US)).unwrap(),
-        2,
-        "one record and one answer"
+        1,
+        "one frame will be answered"
     );
     let mut answer = Vec::new();
     turn_until(&gateway, NOON_US, || {
@@ -53,6 +53,50 @@ fn a_data_frame_is_answered_only_when_it_is_on_disk() {
     let unix_s = u32::from_le_bytes(answer[13..17].try_into().unwrap());
     assert_eq!(i64::from(unix_s) * SECOND_US, NOON_US);
     assert_eq!(answer[17..21], 60_i32.to_le_bytes(), "London in summer");
+}
+
+#[test]
+fn answering_sends_what_is_durable_and_reads_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let gateway = open(directory.path());
+    let mut stick = connect(&gateway);
+    stick.write_all(&data_frame(1)).unwrap();
+    turn_until(&gateway, NOON_US, || gateway.counters().staged == 1);
+    gateway.answer(at(NOON_US));
+    assert_eq!(received(&mut stick), b"", "answered before the commit");
+    gateway.commit(at(NOON_US)).unwrap();
+    stick.write_all(&data_frame(2)).unwrap();
+    let mut answer = Vec::new();
+    for _ in 0..200 {
+        gateway.answer(at(NOON_US));
+        answer.extend(received(&mut stick));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(answer.len(), ACK_BYTES, "one answer, and once");
+    assert_eq!(gateway.counters().frames, 1, "the second frame was read");
+    turn_until(&gateway, NOON_US, || gateway.counters().staged == 2);
+}
+
+#[test]
+fn the_newest_reading_of_each_inverter_is_told_once_across_a_seal() {
+    let directory = tempfile::tempdir().unwrap();
+    let gateway = open(directory.path());
+    let mut stick = connect(&gateway);
+    let mut send = |number: u32, staged: u64| {
+        stick.write_all(&data_frame(number)).unwrap();
+        turn_until(&gateway, NOON_US, || gateway.counters().staged == staged);
+        gateway.commit(at(NOON_US)).unwrap();
+    };
+    send(2, 1);
+    send(1, 2);
+    assert_eq!(gateway.seal().unwrap().readings.num_rows(), 2);
+    send(3, 3);
+    let latest = gateway.take_latest();
+    assert_eq!(latest.num_rows(), 1, "of one inverter");
+    let newest = gateway.tail().0[0].clone();
+    assert_eq!(latest, newest, "the last one is the newest");
+    assert_eq!(gateway.take_latest().num_rows(), 0);
+    assert_eq!(gateway.take_latest().schema(), newest.schema());
 }
 
 #[test]
@@ -82,7 +126,7 @@ fn data_that_wants_no_answer_is_stored_and_gets_none() {
     frame[end - 2] = v5::checksum(&frame[1..end - 2]);
     stick.write_all(&frame).unwrap();
     turn_until(&gateway, NOON_US, || gateway.counters().staged == 1);
-    gateway.commit(at(NOON_US)).unwrap();
+    assert_eq!(gateway.commit(at(NOON_US)).unwrap(), 0, "nobody waits");
     gateway.turn(at(NOON_US)).unwrap();
     assert_eq!(received(&mut stick), b"");
     assert_eq!(readings(&gateway), 1);
@@ -336,8 +380,9 @@ fn an_unknown_sensor_type_is_answered_and_kept_raw() {
     let mut stick = connect(&gateway);
     let frame = v5::encode(v5::DATA, 1, 1, LOGGER_SN, &[1, 0x01, 0xDD, 9, 9]);
     stick.write_all(&frame).unwrap();
-    turn_until(&gateway, NOON_US, || gateway.counters().quarantined == 1);
+    turn_until(&gateway, NOON_US, || gateway.counters().staged == 1);
     gateway.commit(at(NOON_US)).unwrap();
+    assert_eq!(gateway.counters().quarantined, 1);
     let mut answer = Vec::new();
     turn_until(&gateway, NOON_US, || {
         answer.extend(received(&mut stick));

@@ -18,6 +18,16 @@ pub enum Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
+    /// Takes the bytes of a frame that [`step`] has found before, and does not sum them up again.
+    /// `None` for bytes that cannot be one.
+    pub fn known(raw: &'a [u8]) -> Option<Self> {
+        match *raw.first()? {
+            v5::START if raw.len() >= v5::OVERHEAD_BYTES => Some(Self::V5(v5::Frame::checked(raw))),
+            v4::START if raw.len() >= v4::OVERHEAD_BYTES => Some(Self::V4(v4::Frame::checked(raw))),
+            _ => None,
+        }
+    }
+
     pub fn raw(&self) -> &'a [u8] {
         match self {
             Self::V5(frame) => frame.raw(),
@@ -220,6 +230,25 @@ mod tests {
         assert_eq!(damaged(3, 0x11), Rejection::Control);
         assert_eq!(damaged(11, 1), Rejection::Checksum);
         assert_eq!(damaged(13, 0x16), Rejection::End);
+    }
+
+    #[test]
+    fn a_frame_that_was_found_is_known_again() {
+        let logger = v4::encode([0x51, 0xB0], 7, &[0x81, 1, 5]);
+        for bytes in [heartbeat(), logger] {
+            let Step::Frame { frame, .. } = step(&bytes) else {
+                panic!()
+            };
+            assert_eq!(Frame::known(frame.raw()), Some(frame));
+        }
+        for nothing in [
+            &b""[..],
+            &[v5::START; 12],
+            &[v4::START; 13],
+            b"AT+YZCMPVER=1\r\n",
+        ] {
+            assert_eq!(Frame::known(nothing), None);
+        }
     }
 
     #[test]
