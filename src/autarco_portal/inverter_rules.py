@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 STALE_SHARE = 0.05
 """Of the rating; smaller power that does not move proves nothing."""
+OPEN_ENERGY_SHARE = 0.6
+"""Of the other tracker's; a string that is open for most of the day's power gives less."""
 CLOCK_DAYS, CLOCK_DAYS_MIN = 30, 10
 """An inverter's own earlier days say where its energy's middle lies beside its neighbours'."""
 CLOCK_YIELD_MIN = 1.0
@@ -274,7 +276,7 @@ def _trackers(
                 "tracker": worst + 1,
                 "ln_q": float(low[-1, worst]),
                 "looks_like": intraday.tracker_diagnosis(day, worst, others[0], rules=rules)
-                if unit.trackers_look_alike
+                if faulty and unit.trackers_look_alike
                 else None,
             },
             rules,
@@ -287,11 +289,14 @@ def _trackers(
 def _open_string(
     day: InverterDay, unit: Unit, connected: list[int], energy: Floats, rules: IntradayRules
 ) -> Verdict:
+    made = np.nansum(energy, axis=1)
     for tracker in connected:
         for other in connected:
-            if other == tracker or intraday.tracker_diagnosis(day, tracker, other, rules=rules) != (
-                "open string"
-            ):
+            # Most days need no closer look.
+            if other == tracker or made[tracker] > OPEN_ENERGY_SHARE * made[other]:
+                continue
+            looks_like = intraday.tracker_diagnosis(day, tracker, other, rules=rules)
+            if looks_like != "open string":
                 continue
             lost = _other_energy(energy, [other]) * unit.tracker_pdc0[tracker] / 1_000
             return _verdict(
@@ -304,8 +309,7 @@ def _open_string(
                 severity=Severity.ALARM,
                 lost_kwh=max(0.0, lost),
             )
-    made = np.nansum(energy, axis=1)[connected]
-    state = State.HEALTHY if (made > 0).all() else State.UNKNOWN
+    state = State.HEALTHY if (made[connected] > 0).all() else State.UNKNOWN
     return _verdict(day, Cause.OPEN_STRING, state, {}, rules)
 
 
