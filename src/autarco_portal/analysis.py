@@ -124,13 +124,16 @@ def analyse(
     rules: Rules | None = None,
     begun: Callable[[int], None] = lambda days: None,
     done: Callable[[DayReport], None] = lambda report: None,
+    modelled: Callable[[int, int], None] = lambda now, total: None,
 ) -> list[DayReport]:
     """Does the days of the plan that must be done, and returns what they brought.
 
     `clock` says what time it is when a day is analysed. `begun` hears how many days there are,
-    `done` each of them. Raises AnalysisError, SiteError, and what lake, weather and store raise.
+    `done` each of them, `modelled` of sites whose years of weather were modelled: now, and in all.
+    Raises AnalysisError, SiteError, and what lake, weather and store raise.
     """
-    return _Run(sites, lake, weather, store, plan, clock, rules or Rules()).run(begun, done)
+    run = _Run(sites, lake, weather, store, plan, clock, rules or Rules(), modelled)
+    return run.run(begun, done)
 
 
 class _Run:
@@ -145,6 +148,7 @@ class _Run:
         plan: Plan,
         clock: Callable[[date], datetime],
         rules: Rules,
+        modelled: Callable[[int, int], None],
     ) -> None:
         self.lake, self.weather, self.store = lake, weather, store
         self.plan, self.clock, self.rules = plan, clock, rules
@@ -154,7 +158,7 @@ class _Run:
             {one.serial_number for site in self.fleet.sites for one in site.inverters}
         )
         self.index = weather.index()
-        self.climates = Climates(store, weather)
+        self.climates = Climates(store, weather, modelled)
         self.now = datetime.min.replace(tzinfo=UTC)
 
     def _chosen(self) -> Fleet:

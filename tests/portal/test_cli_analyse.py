@@ -25,8 +25,16 @@ JSON = msgspec.json.encode(ROOFS)
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A data directory with two days of six roofs."""
-    data = paths.DataDirectory.at(tmp_path)
+    """A data directory with six roofs, and no reading."""
+    (tmp_path / "portal").mkdir()
+    (tmp_path / "portal" / "sites.json").write_bytes(JSON)
+    return tmp_path
+
+
+@pytest.fixture
+def with_lake(root: Path) -> Path:
+    """The same, with their readings of two days."""
+    data = paths.DataDirectory.at(root)
     data.create()
     lake = Lake(LocalStore(data.lake), "n1")
     made = made_rows(ROOFS, 2).with_columns(
@@ -37,16 +45,15 @@ def root(tmp_path: Path) -> Path:
     catalog.rebuild(
         data, catalog.Moment(readings=lake.files("readings")), time_zone="Europe/Amsterdam"
     )
-    (tmp_path / "portal").mkdir()
-    (tmp_path / "portal" / "sites.json").write_bytes(JSON)
-    return tmp_path
+    return root
 
 
 def analyse(root: Path, *arguments: str) -> int:
     return cli.main(["analyse", "--data", str(root), *arguments])
 
 
-def test_days_of_a_real_lake(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_days_of_a_real_lake(with_lake: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = with_lake
     last = str(FIRST + timedelta(days=1))
 
     assert analyse(root, "--from", str(FIRST), "--to", last) == 0
@@ -110,9 +117,6 @@ def test_wrong_sites(
     assert error.count("\n") == 1
 
 
-def test_without_a_catalog(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "portal").mkdir()
-    (tmp_path / "portal" / "sites.json").write_bytes(JSON)
-
-    assert analyse(tmp_path, "--from", "2025-06-01", "--to", "2025-06-01") == 2
+def test_without_a_catalog(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert analyse(root, "--from", "2025-06-01", "--to", "2025-06-01") == 2
     assert "no catalog" in capsys.readouterr().err
