@@ -246,7 +246,7 @@ INVERTER_DAY = Derived(
         _INVERTER,
         _flag("is_clear", "The neighbours had about as much light as they ever do."),
         _number("limit_plateau", "Where something held its power; null for nothing.", "W"),
-        _number("energy_centroid", "Middle of the day's energy after local midnight.", "h"),
+        _number("energy_centroid", "Middle of a cloudless day's energy after local midnight.", "h"),
         _number("peer_centroid", "The neighbours' likewise.", "h"),
         _number("dark_energy_share", "Of its energy, with the sun 3 degrees down."),
         _number("night_offset", "Mean power by night.", "W"),

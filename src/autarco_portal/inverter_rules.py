@@ -36,8 +36,9 @@ OPEN_ENERGY_SHARE = 0.6
 """Of the other tracker's; a string that is open for most of the day's power gives less."""
 CLOCK_DAYS, CLOCK_DAYS_MIN = 30, 10
 """An inverter's own earlier days say where its energy's middle lies beside its neighbours'."""
-CLOCK_YIELD_MIN = 1.0
-"""kWh/kWp of the neighbours; the middle of a dark day is anywhere."""
+CLEAR_SHARE, CLOUDLESS_SHARE = 0.85, 0.93
+"""Of the best index the neighbours had in the days of the baseline. A clear day shows a limit; the
+middle of the day's energy is that of the sun on a cloudless one only, elsewhere clouds move it."""
 
 
 class Edge(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,9 +70,8 @@ def inverter_rules(
     *,
     site_ids: Sequence[str],
     peer_kw: Floats,
-    peer_yield: Floats,
     own_index: Floats,
-    is_clear: Bools,
+    clear_share: Floats,
     silent_peers_share: Floats,
     edges: Mapping[str, Edge],
     memories: Memories,
@@ -79,7 +79,8 @@ def inverter_rules(
 ) -> list[InverterFound]:
     """Judges all inverters of a day; `peer_kw` is steps x sites, the others one value per site.
 
-    `edges` has the inverters that were silent at an end of the day.
+    `clear_share` is how much light the neighbours had beside their best day, `edges` has the
+    inverters that were silent at an end of the day.
     """
     rules = rules or IntradayRules()
     found = []
@@ -104,8 +105,7 @@ def inverter_rules(
                 unit,
                 before,
                 edge,
-                bool(is_clear[site]),
-                float(peer_yield[site]),
+                float(clear_share[site]),
                 float(silent_peers_share[site]),
                 rules,
             )
@@ -129,14 +129,13 @@ def _judged(
     unit: Unit,
     before: list[InverterMemory],
     edge: Edge | None,
-    is_clear: bool,
-    peer_yield: float,
+    clear_share: float,
     silent_peers_share: float,
     rules: IntradayRules,
 ) -> InverterFound:
     tripped = intraday.voltage_trips(day, rules)
     voltage = intraday.over_voltage(day, rules)
-    memory = _memory(day, unit, is_clear, peer_yield, rules)
+    memory = _memory(day, unit, clear_share, rules)
     history = [*before, memory]
     verdicts = [
         intraday.communication_loss(
@@ -180,16 +179,16 @@ def _memory(
     if sum(watts > 0 for watts in unit.tracker_pdc0) > 1:
         known = unit.tracker_pdc0[:TRACKERS]
         trackers[: len(known)] = intraday.tracker_energy(day, known, rules)
-    bright = peer_yield > CLOCK_YIELD_MIN
+    cloudless = clear_share >= CLOUDLESS_SHARE
     neighbours = np.nan_to_num(day.peer_kw)
     hours = (np.arange(day.steps) + 0.5) * day.step_hours
     total = float(neighbours.sum())
     return InverterMemory(
         date=day.day,
-        is_clear=is_clear,
+        is_clear=clear_share >= CLEAR_SHARE,
         limit_plateau=intraday.limit_plateau(day, rules),
-        energy_centroid=intraday.energy_centroid(day) if bright else np.nan,
-        peer_centroid=float(neighbours @ hours) / total if bright and total > 0 else np.nan,
+        energy_centroid=intraday.energy_centroid(day) if cloudless else np.nan,
+        peer_centroid=float(neighbours @ hours) / total if cloudless and total > 0 else np.nan,
         dark_energy_share=intraday.dark_energy_share(day, rules),
         night_offset=intraday.night_offset(day, rules),
         tracker_energy=trackers,
