@@ -173,7 +173,7 @@ def _above_noise(day: InverterDay) -> InverterDay:
 
 
 def _memory(
-    day: InverterDay, unit: Unit, is_clear: bool, peer_yield: float, rules: IntradayRules
+    day: InverterDay, unit: Unit, clear_share: float, rules: IntradayRules
 ) -> InverterMemory:
     trackers = np.full((TRACKERS, AZIMUTH_BINS), np.nan)
     if sum(watts > 0 for watts in unit.tracker_pdc0) > 1:
