@@ -9,7 +9,7 @@ import msgspec
 import polars as pl
 import pytest
 
-import made_days
+import analysed_lake
 from autarco_portal import analysis, derived, derived_rows
 from autarco_portal.derived_store import DerivedError, DerivedStore
 from autarco_portal.incidents import Cause
@@ -17,7 +17,7 @@ from autarco_portal.portal_paths import PortalDirectory
 from autarco_portal.site import SiteError
 from autarco_portal.weather import Station, WeatherFile, conform
 from autarco_portal.weather_store import WeatherStore
-from made_days import DAY, FIRST, MadeLake, made_rows
+from analysed_lake import DAY, FIRST, MadeLake, made_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 DAYS = 25
 LAST = FIRST + (DAYS - 1) * DAY
 WEAK, DEAD, SILENT = 2, 4, 5
-ROOFS = made_days.sites()
+ROOFS = analysed_lake.sites()
 FACTORS = {
     # A quarter is lost from the twentieth day on; another roof dies on the 22nd.
     **{(WEAK, day): 0.75 for day in range(19, DAYS)},

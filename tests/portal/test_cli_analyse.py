@@ -14,7 +14,7 @@ from autarco_ingest import catalog, paths, schema
 from autarco_ingest.lake import Lake
 from autarco_ingest.table_store import LocalStore
 from autarco_portal import cli
-from made_days import FIRST, made_rows, sites
+from analysed_lake import FIRST, made_rows, sites
 
 if TYPE_CHECKING:
     from pathlib import Path

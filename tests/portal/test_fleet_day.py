@@ -20,7 +20,7 @@ from autarco_portal.performance_expected import expected
 from autarco_portal.site import Inverter, RoofPlane, SiteError
 from autarco_portal.weather_sky import clear_sky
 from autarco_portal.weather_store import Index
-from made_days import FIRST, made_rows, sites
+from analysed_lake import FIRST, made_rows, sites
 
 ROOFS = sites(4)
 BEGINS, ENDS = span(FIRST, "Europe/Amsterdam")
