@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy import Engine, delete, func, or_, select, update
 
 from autarco_portal.personal_record import Invoice, Lead, SupportNote
-from autarco_portal.privacy import consent, request, suspension
+from autarco_portal.privacy import consent, request
 from autarco_portal.privacy.consent import Consent
 from autarco_portal.privacy.erasure import Case, Proof
 from autarco_portal.privacy.human_decision import Automated
@@ -26,6 +26,7 @@ from autarco_portal.privacy.sharing import Disclosure
 from autarco_portal.privacy.suspension import Restriction
 from autarco_portal.privacy.transfer import Transfer
 from autarco_portal.store import audit, people
+from autarco_portal.store import privacy_columns as columns
 from autarco_portal.store.account_tables import AccountRow
 from autarco_portal.store.engine import Conflict, StoreError, reading, writing
 from autarco_portal.store.privacy_tables import (
@@ -75,20 +76,20 @@ class Privacy:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self.requests = Register(engine, RequestRow, Request, _request)
-        self.cases = Register(engine, ErasureCaseRow, Case, _case)
-        self.restrictions = Register(engine, RestrictionRow, Restriction, _restriction)
-        self.decisions = Register(engine, AutomatedDecisionRow, Automated, _automated)
-        self.holds = Register(engine, HoldRow, Hold, _hold)
-        self.consents = Register(engine, ConsentRow, Consent, _consent)
-        self.disclosures = Register(engine, DisclosureRow, Disclosure, _disclosure)
-        self.policies = Register(engine, PolicyRow, Version, _policy)
-        self.notices = Register(engine, NoticeRow, Notice, _notice)
-        self.transfers = Register(engine, TransferRow, Transfer, _transfer)
-        self.incidents = Register(engine, SecurityIncidentRow, SecurityIncident, _incident)
-        self.processors = Register(engine, ProcessorRow, Processor, _processor)
-        self.invoices = Register(engine, InvoiceRow, Invoice, _invoice)
-        self.leads = Register(engine, LeadRow, Lead, _lead)
+        self.requests = Register(engine, RequestRow, Request, columns.request)
+        self.cases = Register(engine, ErasureCaseRow, Case, columns.case)
+        self.restrictions = Register(engine, RestrictionRow, Restriction, columns.restriction)
+        self.decisions = Register(engine, AutomatedDecisionRow, Automated, columns.automated)
+        self.holds = Register(engine, HoldRow, Hold, columns.hold)
+        self.consents = Register(engine, ConsentRow, Consent, columns.consent)
+        self.disclosures = Register(engine, DisclosureRow, Disclosure, columns.disclosure)
+        self.policies = Register(engine, PolicyRow, Version, columns.policy)
+        self.notices = Register(engine, NoticeRow, Notice, columns.notice)
+        self.transfers = Register(engine, TransferRow, Transfer, columns.transfer)
+        self.incidents = Register(engine, SecurityIncidentRow, SecurityIncident, columns.incident)
+        self.processors = Register(engine, ProcessorRow, Processor, columns.processor)
+        self.invoices = Register(engine, InvoiceRow, Invoice, columns.invoice)
+        self.leads = Register(engine, LeadRow, Lead, columns.lead)
 
     # Requests.
 
@@ -163,7 +164,7 @@ class Privacy:
         """Keeps a restriction of a person or site, and marks the sites it concerns."""
         with writing(self._engine) as session:
             row = RestrictionRow(
-                **_restriction(restriction), body=msgspec.json.encode(restriction).decode()
+                **columns.restriction(restriction), body=msgspec.json.encode(restriction).decode()
             )
             session.add(row)
             session.flush()
@@ -303,7 +304,8 @@ class Privacy:
             with writing(self._engine) as session:
                 session.add(
                     DisclosureRow(
-                        **_disclosure(disclosure), body=msgspec.json.encode(disclosure).decode()
+                        **columns.disclosure(disclosure),
+                        body=msgspec.json.encode(disclosure).decode(),
                     )
                 )
                 session.flush()
@@ -446,94 +448,3 @@ def _mark_sites(session: Session, now: datetime) -> None:
         .values(restricted_at=None)
         .execution_options(synchronize_session=False)
     )
-
-
-def _request(value: Request) -> dict[str, Any]:
-    end = value.last(request.Kind.CLOSED, request.Kind.WITHDRAWN)
-    return {
-        "request_id": value.request_id, "person_id": value.person, "right": value.right.value,
-        "is_open": value.is_open, "received_at": value.received_at,
-        "closed_at": end.at if end else None,
-    }  # fmt: skip
-
-
-def _case(value: Case) -> dict[str, Any]:
-    return {
-        "case_id": value.case_id, "request_id": value.request_id,
-        "person_id": value.impact.person, "effective_at": value.effective_at,
-        "ended_at": value.executed_at or value.called_off_at,
-    }  # fmt: skip
-
-
-def _restriction(value: suspension.Restriction) -> dict[str, Any]:
-    return {
-        "restriction_id": value.restriction_id, "subject": value.subject,
-        "begun_at": value.begun_at, "lifted_at": value.lifted_at,
-    }  # fmt: skip
-
-
-def _automated(value: Automated) -> dict[str, Any]:
-    return {
-        "decision_id": value.decision_id, "person_id": value.person, "thing": value.thing,
-        "told_at": value.told_at, "contested_at": value.contested_at, "human_at": value.human_at,
-    }  # fmt: skip
-
-
-def _hold(value: Hold) -> dict[str, Any]:
-    return {
-        "hold_id": value.hold_id, "store": value.store, "subject": value.subject,
-        "ended_at": value.ended_at,
-    }  # fmt: skip
-
-
-def _consent(value: Consent) -> dict[str, Any]:
-    return {
-        "consent_id": value.consent_id, "person_id": value.person, "topic": value.topic,
-        "asked_at": value.asked_at, "confirmed_at": value.confirmed_at,
-        "withdrawn_at": value.withdrawn_at,
-    }  # fmt: skip
-
-
-def _disclosure(value: Disclosure) -> dict[str, Any]:
-    return {
-        "disclosure_id": value.disclosure_id, "kind": value.kind.value,
-        "asked_at": value.asked_at, "disclosed_at": value.disclosed_at,
-    }  # fmt: skip
-
-
-def _policy(value: Version) -> dict[str, Any]:
-    return {
-        "version": value.version, "language": value.language, "in_force_on": value.in_force_on,
-    }  # fmt: skip
-
-
-def _notice(value: Notice) -> dict[str, Any]:
-    return {
-        "notice_id": value.notice_id, "starts_on": value.starts_on,
-        "created_at": value.created_at,
-    }  # fmt: skip
-
-
-def _transfer(value: Transfer) -> dict[str, Any]:
-    return {"transfer_id": value.transfer_id, "transfers_on": value.transfers_on}
-
-
-def _incident(value: SecurityIncident) -> dict[str, Any]:
-    return {
-        "incident_id": value.incident_id, "aware_at": value.aware_at,
-        "closed_at": value.closed_at,
-    }  # fmt: skip
-
-
-def _processor(value: Processor) -> dict[str, Any]:
-    return {"processor_id": value.processor_id}
-
-
-def _invoice(value: Invoice) -> dict[str, Any]:
-    return {
-        "number": value.number, "person_id": value.person_id, "issued_on": value.issued_on,
-    }  # fmt: skip
-
-
-def _lead(value: Lead) -> dict[str, Any]:
-    return {"lead_id": value.lead_id, "email": value.email, "added_at": value.added_at}

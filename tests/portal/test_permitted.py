@@ -1,0 +1,51 @@
+"""Jobs see nothing of whoever restricted his data, or objected to what they are for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import privacy_samples as samples
+from autarco_portal import permitted
+from autarco_portal.audit import AuditEntry
+from autarco_portal.incidents import Cause, State, Verdict
+from autarco_portal.privacy import suspension
+from autarco_portal.privacy.processing import Purpose
+
+if TYPE_CHECKING:
+    from autarco_portal.store import Store
+
+NOW, DAY = samples.NOW, samples.DAY
+
+
+def broken(store: Store, site: str) -> None:
+    verdict = Verdict(
+        site_id=site, cause=Cause.ZERO_DAY, day=NOW.date(), state=State.FAULTY, alarm=True,
+        ends=NOW, method="test",
+    )  # fmt: skip
+    store.alarms.fold(site, [verdict], NOW)
+
+
+def test_each_job_leaves_out_whoever_said_no_to_it(store: Store) -> None:
+    people = [samples.person(store, f"P{n}", f"p{n}@x.example") for n in range(4)]
+    first, second, third, free = (
+        samples.site(store, one, serial_number=f"SN{n}", logger_sn=n)
+        for n, one in enumerate(people)
+    )
+    for site in (first, second, third, free):
+        broken(store, site)
+    store.privacy.object_to(people[0], Purpose.ALARMS, NOW)
+    store.privacy.object_to(people[1], Purpose.ANALYTICS, NOW)
+    store.privacy.restrict(
+        suspension.begin(
+            restriction_id="x", subject=people[2], ground="claim", at=NOW, by="officer"
+        ),
+        AuditEntry(at=NOW, actor="officer", action="restrict", thing="restriction:x"),
+    )
+    alarms = {one.incident.site_id for one in permitted.open_alarms(store, NOW)}
+    assert alarms == {second, free}
+    analysed = {site.site_id for site in permitted.sites(store, Purpose.ANALYTICS, NOW)}
+    assert analysed == {first, free}
+    researched = {site.site_id for site in permitted.sites(store, Purpose.RESEARCH, NOW)}
+    assert researched == {first, second, free}
+    store.privacy.withdraw_objection(people[0], Purpose.ALARMS)
+    assert first in {one.incident.site_id for one in permitted.open_alarms(store, NOW + DAY)}
