@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: bench soak help setup demo test check engines fuzz clean
+.PHONY: bench browser soak help setup demo test check engines fuzz clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -34,12 +34,20 @@ $(VENV)/.core: $(VENV)/.packages pyproject.toml $(RUST_SOURCES)
 	@PIP_NO_INDEX=1 PIP_QUIET=1 $(STEP) "build the Rust extension" $(BIN)/maturin develop --quiet --release --locked
 	@touch $@
 
-demo: setup  ## Runs the server and a simulated fleet over TCP, then asks DuckDB what happened
+demo: setup  ## Runs the server and simulated fleets over TCP, asks DuckDB what happened, finds planted faults
 	@$(STEP) "demo" $(BIN)/python -m autarco_ingest.demo
+	@$(STEP) "demo of detection" $(BIN)/python -m autarco_portal.cli demo
 
 test: setup  ## Runs the Rust and the Python tests
 	@$(STEP) "cargo test" cargo test --workspace --locked --quiet
 	@$(STEP) "pytest" $(BIN)/python -m pytest --quiet
+
+# Pictures of the pages go to SHOTS, an existing directory, if it is given.
+SHOTS :=
+
+browser: setup  ## Uses the portal with a real browser, Chromium, which is installed if missing
+	@$(STEP) "install Chromium" .ci/browser
+	@AUTARCO_BROWSER=1 $(if $(SHOTS),AUTARCO_SHOTS="$(abspath $(SHOTS))") $(STEP) "browser" $(BIN)/python -m pytest --quiet tests/browser
 
 check: setup  ## Checks format, lints, types, the stub against the binary, and import directions
 	@$(STEP) "ruff format" $(BIN)/ruff format --check .
@@ -96,5 +104,5 @@ soak: setup  ## Lets 10,000 sticks live a day in ten minutes and compares every 
 	@$(STEP) "soak" $(BIN)/python benchmarks/soak.py
 
 clean:  ## Removes everything that was built here, and the demo's data
-	rm -rf $(VENV) $(ENGINES) $(BENCH_VENV) target demo-data .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(ENGINES) $(BENCH_VENV) target demo-data demo-portal-data .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests \( -name __pycache__ -o -name '_core*.so' \) -prune -exec rm -rf {} +

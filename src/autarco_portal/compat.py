@@ -54,7 +54,7 @@ Day = Annotated[
 Minutes = Annotated[int, QueryParameter(name="i", description="Minutes of a part: 15, 30 or 60.")]
 
 
-def router(clock: Callable[[], float]) -> Router:
+def router(clock: Callable[[], float], rate: rate_limit.Rate = RATE) -> Router:
     """Returns all routes of the old API; `clock` gives seconds, to count requests by."""
     return Router(
         "/api",
@@ -72,7 +72,7 @@ def router(clock: Callable[[], float]) -> Router:
             battery_power,
             battery_energy,
         ],
-        guards=[rate_limit.guard(RATE, clock)],
+        guards=[rate_limit.guard(rate, clock)],
         middleware=[ETags],
         tags=["old portal"],
         security=[{"basic": []}],

@@ -91,6 +91,8 @@ def quarters(readings: pl.DataFrame) -> pl.DataFrame:
         rows.filter(is_same.fill_null(value=False).not_())
         .with_columns(
             pl.col("ts").dt.cast_time_unit("us"),
+            # The tables keep milliseconds, the catalog answers in microseconds.
+            pl.col("inverter_clock").dt.cast_time_unit("ms"),
             pl.col("ac_power", "battery_power", "grid_power", "load_power", "battery_soc_pct").cast(
                 pl.Float64
             ),

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import pyotp
 import pytest
 from litestar.testing import TestClient
 from msgspec import structs
 
 from autarco_portal.incidents import Cause, Severity, State, Verdict
 from autarco_portal.pages.web import HANDLERS
+from autarco_portal.people import MemberRole
 from autarco_portal.serve_app import assemble
 from page_samples import guarantee_page
-from page_visitor import Browser, Keys, text_of
+from page_visitor import TOKEN, Browser, Keys, text_of
 from portal_world import (
     EMPTY,
     FOREIGN,
@@ -159,7 +162,11 @@ def test_every_form_wants_the_token_of_its_own_page(browser: Browser, world: Wor
     stale = "0" * 64
     for path in posting():
         where = path.replace(":str", "").format(
-            incident="x", identifier="x", person=world.ids["owner"], token="x", link="x"
+            incident="x",
+            identifier="x",
+            person=world.ids["owner"],
+            token="x",  # noqa: S106
+            link="x",
         )
         for fields in ({}, {"csrf": stale}, {"csrf": "é"}):
             answer = browser.client.post(where, data=fields, follow_redirects=False)
@@ -204,7 +211,7 @@ def test_under_https_cookies_are_of_this_host_alone(world: World, keys: Keys) ->
 
 def test_a_wrong_password_and_an_unknown_address_look_the_same(browser: Browser) -> None:
     answers = [
-        browser.send("/sign-in", "/sign-in", email=one, password="wrong wrong wrong")
+        browser.send("/sign-in", "/sign-in", email=one, password="wrong wrong wrong")  # noqa: S106
         for one in (email("guest"), "nobody@example.org")
     ]
     assert [one.status_code for one in answers] == [403, 403]
@@ -215,7 +222,7 @@ def test_a_wrong_password_and_an_unknown_address_look_the_same(browser: Browser)
 
 def test_whoever_tries_too_often_waits(browser: Browser) -> None:
     found = [
-        browser.send("/sign-in", "/sign-in", email="a@example.org", password="x").status_code
+        browser.send("/sign-in", "/sign-in", email="a@example.org", password="x").status_code  # noqa: S106
         for _ in range(8)
     ]
     assert found[-1] == 429
@@ -333,3 +340,138 @@ def test_a_first_run_explains_itself(tmp_path_factory: pytest.TempPathFactory) -
             assert "Uw account is niet aan een installatie gekoppeld" in shown
     finally:
         world.close()
+
+
+@pytest.mark.parametrize(
+    "path", ["/", f"/sites/{NORTH}", "/alarms", "/guarantees/g-2024-0007", "/profile"]
+)
+def test_a_page_has_a_twin_for_programs(path: str, browser: Browser) -> None:
+    browser.sign_in("owner")
+    twin = re.search(r'type="application/json" href="([^"]+)"', browser.get(path).text)
+    assert twin is not None
+    answer = browser.get(twin[1])
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("application/json")
+
+
+def test_somebody_who_must_sets_up_a_second_factor_first(browser: Browser, world: World) -> None:
+    world.store.second_factors.remove_totp(world.ids["maintenance"])
+    del browser.keys.totp["maintenance"]
+    browser.sign_in("maintenance")
+    assert browser.get("/").headers["location"] == "/profile/second-factor?next=/"
+    page = browser.get("/profile/second-factor")
+    shown = re.search(r'class="secret">([A-Z2-7 ]+)<', page.text)
+    token = TOKEN.search(page.text)
+    assert shown is not None
+    assert token is not None
+    assert "<svg" in page.text
+    secret = shown[1].replace(" ", "")
+    browser.keys.totp["maintenance"] = secret
+    code = pyotp.TOTP(secret).at(world.now)
+    done = browser.client.post("/profile/second-factor", data={"csrf": token[1], "code": code})
+    assert "Bewaar deze codes" in text_of(done)
+    assert browser.get("/").status_code == 200
+
+
+def test_an_app_password_is_shown_once_and_taken_back(browser: Browser, world: World) -> None:
+    browser.sign_in("owner")
+    made = browser.send("/profile", "/profile/tokens", name="Home Assistant")
+    shown = re.search(r'id="new-token">([^<]+)<', made.text)
+    assert shown is not None
+    header = {"authorization": f"Bearer {shown[1]}"}
+    assert browser.get("/api/v1/me", headers=header).status_code == 200
+    page = browser.get("/profile")
+    assert "Home Assistant" in text_of(page)
+    assert shown[1] not in page.text
+    revoke = re.search(r'action="(/profile/tokens/[^"]+/revoke)"', page.text)
+    assert revoke is not None
+    assert browser.send("/profile", revoke[1]).status_code == 303
+    assert browser.get("/api/v1/me", headers=header).status_code == 401
+
+
+def test_what_is_dangerous_wants_a_fresh_proof(browser: Browser, world: World) -> None:
+    browser.sign_in("owner")
+    world.now += timedelta(minutes=11)
+    answer = browser.send("/profile", "/profile/tokens", name="x")
+    assert answer.headers["location"] == "/sign-in/again?next=/profile"
+    wrong = browser.send("/sign-in/again", "/sign-in/again", password="wrong")  # noqa: S106
+    assert wrong.status_code == 403
+    again = browser.send(
+        "/sign-in/again", "/sign-in/again", password=password("owner"), next="/profile"
+    )
+    assert again.headers["location"] == "/profile"
+    assert browser.send("/profile", "/profile/tokens", name="x").status_code == 200
+
+
+def test_a_password_is_changed_and_weak_ones_are_not(browser: Browser, world: World) -> None:
+    browser.sign_in("guest")
+    weak = browser.send("/profile", "/profile/password", old=password("guest"), new="short")
+    assert weak.status_code == 400
+    assert "minstens 12 tekens" in text_of(weak)
+    done = browser.send(
+        "/profile", "/profile/password", old=password("guest"), new="a few new words of mine"
+    )
+    assert done.headers["location"] == "/profile?done=password"
+    assert "Uw wachtwoord is gewijzigd" in text_of(browser.get("/profile?done=password"))
+    back = browser.send(
+        "/profile", "/profile/password", old="a few new words of mine", new=password("guest")
+    )
+    assert back.status_code == 303
+
+
+def test_signing_out_everywhere_ends_every_session(browser: Browser) -> None:
+    browser.sign_in("stranger")
+    elsewhere = browser.client.cookies["session"]
+    Browser(browser.client, browser.keys).sign_in("stranger")
+    assert browser.send("/profile", "/profile/sign-out-everywhere").status_code == 303
+    browser.client.cookies.set("session", elsewhere)
+    assert browser.get("/").status_code == 303
+
+
+def test_a_manager_invites_and_the_invited_comes_in_once(browser: Browser, world: World) -> None:
+    world.store.people.join(
+        world.ids["installer"], world.organisations["installer"], MemberRole.MANAGER, world.now
+    )
+    browser.sign_in("installer")
+    page = f"/organisations/{world.organisations['installer']}"
+    taken = browser.send(page, f"{page}/invite", name="X", email=email("reseller"), role="staff")
+    assert taken.status_code == 400
+    made = browser.send(
+        page, f"{page}/invite", name="New One", email="new@example.org", role="staff"
+    )
+    link = re.search(r"http://[^<]*(/invitation/[^<]+)<", made.text)
+    assert link is not None
+    assert "uitgenodigd" in text_of(browser.get(page))
+    fresh = Browser(browser.client, browser.keys)
+    both = {"password": "many words of my own", "again": "many words of my own"}
+    unlike = fresh.send(link[1], link[1], **(both | {"again": "other"}))
+    assert unlike.status_code == 400
+    assert fresh.send(link[1], link[1], **both).headers["location"] == "/sign-in"
+    assert fresh.get(link[1]).status_code == 404
+    signed = fresh.send("/sign-in", "/sign-in", email="new@example.org", password=both["again"])
+    assert signed.status_code == 303
+
+
+def test_a_manager_closes_an_account_and_staff_does_not(browser: Browser, world: World) -> None:
+    made = world.store.people.by_email("new@example.org")
+    assert made is not None
+    path = f"/people/{made.person_id}"
+    browser.sign_in("support")
+    assert browser.send("/", f"{path}/disable").status_code == 403
+    browser = Browser(browser.client, browser.keys).sign_in("installer")
+    assert browser.send("/", f"{path}/disable").status_code == 303
+    account = world.store.accounts.get(made.person_id)
+    assert account is not None
+    assert account.disabled_at is not None
+    assert browser.send("/", f"/people/{world.ids['reseller']}/disable").status_code == 404
+
+
+def test_an_administrator_adds_organisations_and_others_do_not(browser: Browser) -> None:
+    browser.sign_in("administrator")
+    added = browser.send("/organisations", "/organisations", name="New BV", kind="installer")
+    assert "New BV" in text_of(browser.get(added.headers["location"]))
+    wrong = browser.send("/organisations", "/organisations", name=" ", kind="installer")
+    assert wrong.status_code == 400
+    browser = Browser(browser.client, browser.keys).sign_in("owner")
+    refused = browser.send("/", "/organisations", name="Mine", kind="installer")
+    assert refused.status_code == 403

@@ -28,7 +28,9 @@ from autarco_portal.pages.charts import Chart, Series
 from autarco_portal.pages.render import STATIC_FILES, render, static_path
 from autarco_portal.pages.static import serve_static
 from autarco_portal.pages.words import Language, preferred, words
+from autarco_portal.passwords import PasswordError, check_password
 from autarco_portal.people import MemberRole, OrganisationKind
+from autarco_portal.secret import Secret
 from autarco_portal.site_health import Health
 
 SAMPLES = page_samples.pages()
@@ -120,6 +122,16 @@ def test_every_dutch_text_is_there_with_the_same_places_for_values() -> None:
         for one, other in zip(english, dutch, strict=True):
             assert other
             assert Counter(place.findall(one)) == Counter(place.findall(other)), one
+
+
+@pytest.mark.parametrize(
+    "weak",
+    ["short", "x" * 300, "abababababab", "abcabcabcabcabc", "qwertyuiopasdf", "anna@example.nl"],
+)
+def test_what_rules_say_of_passwords_is_said_in_dutch(weak: str) -> None:
+    with pytest.raises(PasswordError) as said:
+        check_password(Secret(weak), email="anna@example.nl", name="Anna")
+    assert words(Language.DUTCH).say(str(said.value)) != str(said.value)
 
 
 def test_every_code_has_its_words() -> None:

@@ -8,6 +8,7 @@ from litestar import Response, get, post
 from litestar.exceptions import NotFoundException, PermissionDeniedException
 from litestar.params import FromPath, QueryParameter
 
+from autarco_portal.audit import AuditEntry
 from autarco_portal.pages import models
 from autarco_portal.pages.alarm_rows import alarm_page, alarm_row
 from autarco_portal.pages.site import viewable
@@ -76,7 +77,7 @@ def alarm(portal: Here, visitor: Visiting, incident: FromPath[str]) -> Response[
             words=visitor.words,
         ),
         tab="alarms",
-        json_path=f"/api/v1/alarms/{incident}",
+        json_path=f"/api/v1/sites/{site.public_key}/alarms",
     )
 
 
@@ -87,12 +88,21 @@ def acknowledge(
     """Keeps that somebody looks at it."""
     form = visitor.checked(data)
     actor = visitor.actor
-    _, site = _viewable(portal, actor, incident)
+    record, site = _viewable(portal, actor, incident)
     if not may(actor, Action.ACKNOWLEDGE_ALARM, site.access):
         raise PermissionDeniedException
     note = form.get("comment", "").strip()[:NOTE_MAX]
     portal.store.alarms.acknowledge(
         incident, by=actor.person_id, now=visitor.now, note=note or None
+    )
+    portal.store.audit.append(
+        AuditEntry(
+            at=visitor.now,
+            actor=actor.person_id,
+            action="acknowledge_alarm",
+            thing=f"site:{site.public_key}",
+            detail={"cause": record.incident.cause.value},
+        )
     )
     return see_other(f"/alarms/{incident}")
 

@@ -51,7 +51,8 @@ def fleet(
     pages = max(1, -(-len(found) // ROWS))
     page = min(page, pages)
     shown = portal.store.sites.several(found[(page - 1) * ROWS : page * ROWS])
-    powers = [one.power for one in (known.get(key) for key in everything) if one and one.power]
+    seen = [known[key].power for key in everything if key in known]
+    powers = [power for power in seen if power is not None]
     return show(
         visitor,
         models.Fleet(

@@ -46,7 +46,6 @@ def guarantees(portal: Here, visitor: Visiting) -> Response[str]:
         visitor,
         models.Guarantees(rows=tuple(rows)),
         tab="guarantees",
-        json_path="/api/v1/guarantees",
     )
 
 
@@ -68,10 +67,10 @@ def guarantee(portal: Here, visitor: Visiting, contract: FromPath[str]) -> Respo
             site_name=site.name,
             so_far=_so_far(portal, site, record.contract, today, visitor),
             settlements=settled[::-1],
-            chart=_chart(record.contract, settled, today, visitor.words),
+            chart=_chart(record.contract, settled, today, visitor.words) if settled else None,
         ),
         tab="guarantees",
-        json_path=f"/api/v1/guarantees/{contract}",
+        json_path=f"/api/v1/sites/{site.public_key}/guarantees",
     )
 
 

@@ -143,3 +143,17 @@ def review(reason: str, words: Words) -> str:
 
 
 YEAR = N_("year")
+
+SAID_ELSEWHERE = (
+    N_("a password has at least 12 characters"),
+    N_("a password has at most 256 characters"),
+    N_("a password has at least 5 different characters"),
+    N_("a password is more than a few characters again and again"),
+    N_("a password is not a row of the keyboard or the alphabet"),
+    N_("a password is more than one's own name or e-mail address"),
+    N_("that is no e-mail address"),
+    N_("somebody has that e-mail address already"),
+    N_("this form is too old: open the page again"),
+    N_("this request came from another site's page"),
+)
+"""What rules say when they refuse, as people read it on a page."""

@@ -314,7 +314,8 @@ class GuaranteePage(Page, frozen=True, kw_only=True):
     site_name: str
     so_far: YearSoFar | None
     settlements: tuple[SettlementRecord, ...]
-    chart: Chart
+    chart: Chart | None
+    """None before the first settlement."""
 
 
 class OrganisationRow(Struct, frozen=True, kw_only=True):

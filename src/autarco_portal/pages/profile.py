@@ -230,5 +230,6 @@ def _profile(
         ),
         tab="profile",
         notice=notice,
+        json_path="/api/v1/me",
         status=HTTPStatus.BAD_REQUEST if error else HTTPStatus.OK,
     )

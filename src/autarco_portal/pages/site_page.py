@@ -80,7 +80,10 @@ def site_page(
     in_month = [month + timedelta(days=n) for n in range((after - month).days)]
     by_day = _energies(portal, at, [*in_month, after])
     by_month = _energies(portal, at, [*months, date(day.year + 1, 1, 1)])
+    # A month is compared over the days of which both are known, as its share would be wrong else.
+    both = days.filter(pl.col("energy_kwh").is_not_null())
     expected = dict(days.select("date", "energy_expected_kwh").iter_rows())
+    compared = dict(both.select("date", "energy_expected_kwh").iter_rows())
     contracts = portal.store.guarantees.of_site(key) if at.shows_guarantee else []
     address = record.address
     street = f"{address.street}, {address.postcode} " if at.shows_contact else ""
@@ -116,7 +119,7 @@ def site_page(
             "year",
             str(day.year),
             {
-                one: DayEnergy(energy_kwh=by_month.get(one), expected_kwh=_month_sum(expected, one))
+                one: DayEnergy(energy_kwh=by_month.get(one), expected_kwh=_month_sum(compared, one))
                 for one in months
             },
             words,

@@ -40,12 +40,12 @@ from autarco_portal.site_history import History
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from litestar.types import ControllerRouterHandler
+    from litestar.handlers import HTTPRouteHandler
 
     from autarco_portal.accounts import Accounts
     from autarco_portal.portal import Portal
 
-HANDLERS: list[ControllerRouterHandler] = [
+HANDLERS: list[HTTPRouteHandler] = [
     fleet.fleet,
     site.site,
     alarms.alarms,

@@ -58,7 +58,7 @@ function layout(chart) {
     showlegend: chart.series.length > 1,
     legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
     xaxis: { ...axis, type: "date", tickformat: chart.xFormat, hoverformat: chart.xHover, showgrid: false },
-    yaxis: { ...axis, rangemode: "tozero", fixedrange: true, title: { text: chart.unit, standoff: 6 }, automargin: true },
+    yaxis: { ...axis, rangemode: "tozero", fixedrange: true, tickformat: ",", title: { text: chart.unit, standoff: 6 }, automargin: true },
     shapes: chart.gaps.map((gap) => ({
       type: "rect", xref: "x", yref: "paper", x0: gap.start, x1: gap.end, y0: 0, y1: 1,
       fillcolor: colour("--gap"), line: { width: 0 }, layer: "below",

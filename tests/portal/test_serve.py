@@ -1,0 +1,281 @@
+"""The real client over TLS against the real server, and peers who mean no good."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trustme
+from aiohttp import ClientSession, TCPConnector
+from aiohttp.abc import AbstractResolver, ResolveResult
+from autarco import Autarco, AutarcoAuthenticationError, AutarcoConnectionError
+
+from portal_world import BATTERY, EMPTY, FOREIGN, HYBRID, NEW, NORTH, OLD, TWIN, email, password
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+pytestmark = pytest.mark.filterwarnings(
+    # The client's own, and its code is not ours to change.
+    "ignore:BasicAuth is deprecated:DeprecationWarning"
+)
+READY_S = 90.0
+PEER_S = 20.0
+
+
+class Server:
+    """A running portal."""
+
+    def __init__(self, process: subprocess.Popen[str], port: int, ca: trustme.CA) -> None:
+        self.process = process
+        self.port = port
+        self.context = ssl.create_default_context()
+        ca.configure_trust(self.context)
+
+    def connect(self) -> ssl.SSLSocket:
+        raw = socket.create_connection(("127.0.0.1", self.port), timeout=PEER_S)
+        return self.context.wrap_socket(raw, server_hostname="my.autarco.com")
+
+    def say(self, data: bytes) -> bytes:
+        """What comes back to some bytes until the server closes or says no more."""
+        with self.connect() as peer:
+            answer = b""
+            try:
+                peer.sendall(data)
+                peer.settimeout(3)
+                while chunk := peer.recv(65_536):
+                    answer += chunk
+            except (TimeoutError, ConnectionError, ssl.SSLError):
+                pass
+            return answer
+
+    def is_well(self) -> bool:
+        answer = self.say(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        return answer.startswith(b"HTTP/1.1 200")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    directory = tmp_path_factory.mktemp("serve")
+    ca = trustme.CA()
+    cert = ca.issue_cert("my.autarco.com", "localhost")
+    chain, key = directory / "cert.pem", directory / "key.pem"
+    chain.write_bytes(b"".join(blob.bytes() for blob in cert.cert_chain_pems))
+    key.write_bytes(cert.private_key_pem.bytes())
+    here = Path(__file__).parent
+    paths = os.pathsep.join([str(here), *sys.path])
+    process = subprocess.Popen(
+        [sys.executable, here / "serve_world.py", directory, chain, key],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": paths},
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith("listening on 127.0.0.1:"), line
+        yield Server(process, int(line.rpartition(":")[2]), ca)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(READY_S) == 0
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+class ToUs(AbstractResolver):
+    """Every name is the portal under test."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        return [
+            ResolveResult(
+                hostname=host, host="127.0.0.1", port=self.port, family=family, proto=0, flags=0
+            )
+        ]
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+def by_client(
+    server: Server,
+    use: Callable[[Autarco], Awaitable[Any]],
+    who: str = "owner",
+    secret: str | None = None,
+) -> Any:
+    """Lets the client that people have ask; its code is untouched."""
+
+    async def run() -> Any:
+        connector = TCPConnector(resolver=ToUs(server.port), ssl=server.context)
+        async with ClientSession(connector=connector) as session:
+            client = Autarco(email=email(who), password=secret or password(who), session=session)
+            return await use(client)
+
+    return asyncio.run(run())
+
+
+def test_the_client_gets_its_account(server: Server) -> None:
+    sites = by_client(server, lambda client: client.get_account())
+    assert [site.public_key for site in sites] == [NORTH, HYBRID, EMPTY]
+    assert [site.site_id for site in sites] == [1, 2, 3]
+    assert sites[0].retailer == "Reseller BV"
+    assert {site.health for site in sites} == {"OK"}
+
+
+def test_the_client_gets_sites_sun_and_inverters(server: Server) -> None:
+    async def ask(client: Autarco) -> Any:
+        return (
+            await client.get_site(NORTH),
+            await client.get_solar(NORTH),
+            await client.get_inverters(NORTH),
+            await client.get_power_statistics(NORTH),
+            await client.get_energy_statistics(NORTH),
+        )
+
+    site, solar, inverters, power, energy = by_client(server, ask)
+    assert (site.timezone, site.has_battery, site.address.city) == (
+        "Europe/Amsterdam",
+        False,
+        "Utrecht",
+    )
+    assert site.created_at == date(2024, 4, 9)
+    assert set(inverters) == {OLD, NEW, TWIN}
+    assert solar.power_production == sum(one.out_ac_power for one in inverters.values())
+    assert solar.power_production > 3_000
+    totals = sum(one.out_ac_energy_total for one in inverters.values())
+    assert solar.energy_production_total == totals - 5
+    quarters = power.graphs.pv_power[TWIN]
+    assert min(quarters) == datetime(2026, 9, 23, 7, 0)
+    bars = energy.graphs.pv_energy
+    assert sum(kwh or 0 for one in bars.values() for kwh in one.values()) == (
+        solar.energy_production_month
+    )
+    assert sum(one.get(date(2026, 9, 23)) or 0 for one in bars.values()) == (
+        solar.energy_production_today
+    )
+
+
+def test_the_client_gets_a_battery(server: Server) -> None:
+    async def ask(client: Autarco) -> Any:
+        return await client.get_site(HYBRID), await client.get_battery(HYBRID)
+
+    site, battery = by_client(server, ask)
+    assert (site.has_battery, site.has_consumption_meter) == (True, True)
+    assert (battery.flow_now, battery.state_of_charge) == (2_000, 63)
+    assert 0 < battery.charged_today < battery.charged_month < battery.charged_total
+    assert battery.discharged_month > 0
+    assert site.consumption_today > 0
+    power = by_client(server, lambda client: client.get_power_statistics(HYBRID, "week"))
+    assert set(power.graphs.pv_power) == {BATTERY}
+
+
+def test_the_client_gets_an_empty_site(server: Server) -> None:
+    async def ask(client: Autarco) -> Any:
+        return (
+            await client.get_site(EMPTY),
+            await client.get_solar(EMPTY),
+            await client.get_inverters(EMPTY),
+            await client.get_battery(EMPTY),
+            await client.get_energy_statistics(EMPTY, "total"),
+        )
+
+    site, solar, inverters, battery, energy = by_client(server, ask)
+    assert (site.co2_total, solar.energy_production_total, battery.flow_now) == (0, 0, 0)
+    assert inverters == energy.graphs.pv_energy == {}
+
+
+def test_the_client_tells_a_wrong_password_from_a_foreign_site(server: Server) -> None:
+    with pytest.raises(AutarcoAuthenticationError):
+        by_client(server, lambda client: client.get_account(), secret="wrong")  # noqa: S106
+    with pytest.raises(AutarcoAuthenticationError):
+        by_client(server, lambda client: client.get_account(), who="disabled")
+    with pytest.raises(AutarcoConnectionError):
+        by_client(server, lambda client: client.get_inverters(FOREIGN))
+
+
+HOSTILE = {
+    "an upgrade to nothing": b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: \x00\r\n"
+    b"Connection: Upgrade\r\n\r\n",
+    "a malformed websocket": b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+    b"Connection: Upgrade\r\nSec-WebSocket-Key: a\r\nSec-WebSocket-Version: x\r\n\r\n",
+    "http/2 without asking": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x12\x04\x00",
+    "h2c": b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nHTTP2-Settings: AAAA\r\n"
+    b"Connection: Upgrade, HTTP2-Settings\r\n\r\n",
+    "length and chunks": b"POST /sign-in HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n",
+    "two lengths": b"POST /sign-in HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n"
+    b"Content-Length: 40\r\n\r\nabcd",
+    "a negative length": b"POST /sign-in HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+    "a chunk of eternity": b"POST /sign-in HTTP/1.1\r\nHost: x\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFF\r\nx",
+    "a header without an end": b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 1_000_000,
+    "ten thousand headers": b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 10_000 + b"\r\n",
+    "long headers": b"GET /health HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 50_000 + b"\r\n\r\n",
+    "a long address": b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    "bare line feeds": b"GET / HTTP/1.1\nHost: x\n\n",
+    "null bytes": b"\x00" * 5_000,
+    "a path out": b"GET /../../../etc/passwd HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    "an escape out": b"GET /static/%2e%2e/%2e%2e/etc/passwd HTTP/1.1\r\nHost: x\r\n"
+    b"Connection: close\r\n\r\n",
+    "wrong utf-8": b"GET /api/site/%ff%fe/power HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    "a strange method": b"BREW / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    "a header that is none": b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Basic \xff\xfe\r\n"
+    b"Connection: close\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("attack", HOSTILE)
+def test_no_hostile_bytes_stop_the_server(server: Server, attack: str) -> None:
+    answer = server.say(HOSTILE[attack])
+    assert b"Traceback" not in answer
+    assert b"root:" not in answer
+    # Nothing that was smuggled behind a request is answered as a request of its own.
+    assert answer.count(b"HTTP/1.1 ") <= 1
+    assert b"HTTP/1.1 5" not in answer
+    assert server.is_well()
+
+
+def test_a_body_that_is_too_large_is_refused(server: Server) -> None:
+    head = b"POST /api/v1/alarms/acknowledgements HTTP/1.1\r\nHost: x\r\n"
+    announced = server.say(head + b"Content-Length: 99999999999\r\n\r\n{")
+    assert not announced.startswith(b"HTTP/1.1 2")
+    assert server.is_well()
+
+
+def test_slow_clients_hinder_nobody(server: Server) -> None:
+    slow = []
+    try:
+        for _ in range(200):
+            peer = server.connect()
+            peer.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+            slow.append(peer)
+        began = time.monotonic()
+        assert server.is_well()
+        assert time.monotonic() - began < PEER_S
+    finally:
+        for peer in slow:
+            peer.close()
+    assert server.is_well()
+
+
+def test_what_is_not_tls_hinders_nobody(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PEER_S) as peer:
+        peer.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" + os.urandom(3_000))
+    assert server.is_well()
