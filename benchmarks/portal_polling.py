@@ -102,7 +102,7 @@ def _day(day: date, inverters: int, now: datetime) -> pa.Table:
     watts = np.clip(np.sin((hours - 6) / 12 * np.pi), 0, None) * 3_000
     made = np.cumsum(watts / 12) + 18_000.0 * (day.toordinal() % 365)
     serials = np.repeat([_serial(n) for n in range(inverters)], steps)
-    ts = pa.array(np.tile(ms, inverters)).cast(schema.INSTANT)
+    ts = pa.array(np.tile(ms, inverters)).cast(pa.timestamp("ms", "UTC")).cast(schema.INSTANT)
     given: dict[str, Any] = {
         "ts": ts,
         "received_at": ts,

@@ -106,10 +106,7 @@ def _list_rules(parsed: argparse.Namespace) -> int:
         rules = settings.rules
     show(
         ("rule", "store", "days", "since", "action", "by", "purpose"),
-        (
-            (o.name, o.store, str(o.days), o.since, o.action, o.enforcer, o.purpose)
-            for o in rules
-        ),
+        ((o.name, o.store, str(o.days), o.since, o.action, o.enforcer, o.purpose) for o in rules),
     )
     return DONE
 
