@@ -116,7 +116,7 @@ def _day(day: date, inverters: int, now: datetime) -> pa.Table:
     for column in schema.READINGS.columns:
         if column.name not in rows.column_names and column.name != "date":
             fill: Any = {"time_source": "stick", "protocol": "v5", "historic": False}
-            value = pa.scalar(fill.get(column.name), column.type)
+            value: Any = pa.scalar(fill.get(column.name), column.type)
             rows = rows.append_column(column.name, pa.repeat(value, len(serials)))
     return schema.conform(schema.READINGS, rows)
 
