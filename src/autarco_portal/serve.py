@@ -11,12 +11,14 @@ from __future__ import annotations
 import functools
 import socket
 import ssl
+import sys
 import threading
 import time
 from pathlib import Path  # noqa: TC003 - msgspec looks at it
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import structlog
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.http import HTTP1Settings
@@ -110,8 +112,29 @@ def load(settings: Settings, proxies: tuple[str, ...], make_app: Callable[[Setti
     """Returns the application of a worker, within its limits."""
     from autarco_portal.web_limits import Limits
 
+    log_to_stderr()
     app: Any = Limits(make_app(settings))
     return wrap_asgi_with_proxy_headers(app, list(proxies)) if proxies else app
+
+
+def log_to_stderr() -> None:
+    """Sends events to standard error: standard output is for the ready line.
+
+    Tracebacks show no local variables: one of them may be somebody's address.
+    """
+    for_people = sys.stderr.isatty()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.dev.ConsoleRenderer(colors=True)
+            if for_people
+            else structlog.processors.JSONRenderer(default=str),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
 
 
 def _check_certificate(serving: Serving) -> None:

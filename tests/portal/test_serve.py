@@ -25,10 +25,11 @@ from portal_world import BATTERY, EMPTY, FOREIGN, HYBRID, NEW, NORTH, OLD, TWIN,
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-pytestmark = pytest.mark.filterwarnings(
-    # The client's own, and its code is not ours to change.
-    "ignore:BasicAuth is deprecated:DeprecationWarning"
-)
+# The client's own, and its code is not ours to change.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:BasicAuth is deprecated:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:The 'auth' parameter is deprecated:DeprecationWarning"),
+]
 READY_S = 90.0
 PEER_S = 20.0
 
