@@ -34,8 +34,9 @@ $(VENV)/.core: $(VENV)/.packages pyproject.toml $(RUST_SOURCES)
 	@PIP_NO_INDEX=1 PIP_QUIET=1 $(STEP) "build the Rust extension" $(BIN)/maturin develop --quiet --release --locked
 	@touch $@
 
-demo: setup  ## Runs the server and a simulated fleet over TCP, then asks DuckDB what happened
+demo: setup  ## Runs the server and simulated fleets over TCP, asks DuckDB what happened, finds planted faults
 	@$(STEP) "demo" $(BIN)/python -m autarco_ingest.demo
+	@$(STEP) "demo of detection" $(BIN)/python -m autarco_portal.cli demo
 
 test: setup  ## Runs the Rust and the Python tests
 	@$(STEP) "cargo test" cargo test --workspace --locked --quiet
@@ -103,5 +104,5 @@ soak: setup  ## Lets 10,000 sticks live a day in ten minutes and compares every 
 	@$(STEP) "soak" $(BIN)/python benchmarks/soak.py
 
 clean:  ## Removes everything that was built here, and the demo's data
-	rm -rf $(VENV) $(ENGINES) $(BENCH_VENV) target demo-data .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(ENGINES) $(BENCH_VENV) target demo-data demo-portal-data .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests \( -name __pycache__ -o -name '_core*.so' \) -prune -exec rm -rf {} +

@@ -17,7 +17,7 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import duckdb
 import msgspec
@@ -29,7 +29,7 @@ from autarco_ingest import durable, paths, schema, views
 from autarco_ingest.file_signature import Signature, signature
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pyarrow.fs import FileSystem
 
@@ -109,10 +109,9 @@ def rebuild(
     draft = data.catalog_draft
     _remove_draft(draft)
     try:
-        draft.write_bytes(_skeleton(time_zone, draft))
+        draft.write_bytes(_skeleton(time_zone, draft, _derived(data)))
         with _connect(remote, draft) as connection:
             connection.begin()
-            _add_derived(connection, data)
             for name, sql in _sources(moment):
                 connection.execute(f"CREATE OR REPLACE VIEW {_FILES}.{_name(name)} AS {sql}")
             connection.commit()
@@ -147,9 +146,7 @@ def publish(data: paths.DataDirectory) -> None:
         shutil.copyfile(data.catalog, draft)
         try:
             with _connect(None, draft) as connection:
-                connection.begin()
-                _add_derived(connection, data)
-                connection.commit()
+                _show_derived(connection, _derived(data))
         except duckdb.Error as error:
             raise CatalogError(f"cannot show derived tables in the catalog: {error}") from error
         # A newer catalog must not give way to the copy of an older one.
@@ -265,8 +262,10 @@ def _connect(remote: FileSystem | None, file: Path | str = ":memory:") -> duckdb
 
 
 @functools.lru_cache(maxsize=4)
-def _skeleton(time_zone: str, draft: Path) -> bytes:
-    """Returns the bytes of a catalog of no files, made as `draft`, which must not exist.
+def _skeleton(time_zone: str, draft: Path, derived: tuple[_Derived, ...]) -> bytes:
+    """Returns the bytes of a catalog of no files but those that others derived.
+
+    Made as `draft`, which must not exist.
 
     Its views and 150 comments are most of the work of a catalog, and the same in each.
     """
@@ -282,6 +281,7 @@ def _skeleton(time_zone: str, draft: Path) -> bytes:
                 f"CREATE MACRO {_name(macro.name)}(first_day, last_day) AS TABLE {macro.sql}"
             )
         connection.commit()
+        _show_derived(connection, derived)
     return draft.read_bytes()
 
 
@@ -298,12 +298,19 @@ def _table_view(name: str, comment: str, table: schema.Table) -> views.View:
     return views.View(name=name, comment=comment, sql=sql, columns=table.columns)
 
 
-def _add_derived(connection: duckdb.DuckDBPyConnection, data: paths.DataDirectory) -> None:
-    """Makes a view of each derived table, with the comments that its files carry.
+class _Derived(NamedTuple):
+    """A derived table as people see it."""
 
-    Its files are not named but matched, so that a new month shows by itself.
-    """
-    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_DERIVED}")
+    name: str
+    pattern: str
+    comment: str
+    columns: tuple[tuple[str, str], ...]
+    """Each with its comment."""
+
+
+def _derived(data: paths.DataDirectory) -> tuple[_Derived, ...]:
+    """Reads what the newest file of each derived table carries of columns and comments."""
+    found = []
     for name, files in paths.derived_tables(data).items():
         try:
             carried = pq.read_schema(files[-1])
@@ -311,19 +318,37 @@ def _add_derived(connection: duckdb.DuckDBPyConnection, data: paths.DataDirector
             # Whoever derives it makes it anew; the readings must show meanwhile.
             log.warning("derived table cannot be read", file=str(files[-1]))
             continue
-        view = f"{_DERIVED}.{_name(name)}"
-        pattern = _text(str(files[-1].parent / "*.parquet"))
-        connection.execute(
-            f"CREATE OR REPLACE VIEW {view} AS "  # noqa: S608
-            f"SELECT * FROM read_parquet([{pattern}], union_by_name = true)"
-        )
-        comment = (carried.metadata or {}).get(b"description", b"").decode()
-        connection.execute(f"COMMENT ON VIEW {view} IS {_text(comment)}")
+        columns = []
         for field in carried:
             notes = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
             unit = f" [{notes['unit']}]" if "unit" in notes else ""
-            text = notes.get("description", "") + unit
-            connection.execute(f"COMMENT ON COLUMN {view}.{_name(field.name)} IS {_text(text)}")
+            columns.append((field.name, notes.get("description", "") + unit))
+        comment = (carried.metadata or {}).get(b"description", b"").decode()
+        pattern = str(files[-1].parent / "*.parquet")
+        found.append(_Derived(name, pattern, comment, tuple(columns)))
+    return tuple(found)
+
+
+def _show_derived(connection: duckdb.DuckDBPyConnection, tables: Iterable[_Derived]) -> None:
+    """Makes a view of each derived table.
+
+    Its files are not named but matched, so that a new month shows by itself.
+    """
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_DERIVED}")
+    for table in tables:
+        view = f"{_DERIVED}.{_name(table.name)}"
+        files = f"read_parquet([{_text(table.pattern)}], union_by_name = true)"
+        connection.begin()
+        try:
+            connection.execute(f"CREATE OR REPLACE VIEW {view} AS SELECT * FROM {files}")  # noqa: S608
+            connection.execute(f"COMMENT ON VIEW {view} IS {_text(table.comment)}")
+            for column, comment in table.columns:
+                connection.execute(f"COMMENT ON COLUMN {view}.{_name(column)} IS {_text(comment)}")
+        except duckdb.Error as error:
+            connection.rollback()
+            log.warning("derived table cannot be shown", table=table.name, error=str(error))
+        else:
+            connection.commit()
 
 
 def _sources(moment: Moment) -> Iterator[tuple[str, str]]:

@@ -1,9 +1,8 @@
 """How do the days of a fleet become derived tables, one after the other, each only when it must?
 
-A day is done again when something came for it since: readings (the newest `received_at`, or their
-number, grew), weather of other files, other rules, or other sites. Then all days after it are done
-again too, since each stands on what the days before left behind (`detector_state`, `peer_ratio`,
-`inverter_day`): doing days one by one gives what doing them at once gives.
+Which days must be done is the business of `analysis_days`. A day stands on what the days before it
+left behind (`detector_state`, `peer_ratio`, `inverter_day`), which it reads from the tables: doing
+days one by one gives what doing them at once gives.
 
 Readings, weather and tables come in as objects that read and write; this file only says in which
 order. It is the portal's only writer of derived tables.
@@ -20,13 +19,13 @@ import polars as pl
 
 from autarco_portal import derived, derived_rows, fleet_sky
 from autarco_portal.analysis_climate import Climates
-from autarco_portal.counter import moment
+from autarco_portal.analysis_days import DAY, LOOK_BACK_DAYS, Days, between, span
 from autarco_portal.day_analysis import Rules, SiteDay, analyse_day
-from autarco_portal.energy import midnights
+from autarco_portal.derived_store import frame
 from autarco_portal.fleet import Fleet, fleet, units
 from autarco_portal.fleet_edges import edges, silent_at_an_end
 from autarco_portal.fleet_grid import COLUMNS, fleet_grid
-from autarco_portal.fleet_memory import DAY, Memories, SiteMemory, days_remembered, states
+from autarco_portal.fleet_memory import Memories, SiteMemory, days_remembered, states
 from autarco_portal.peers import NOBODY
 from autarco_portal.site import Site, SiteError
 
@@ -41,9 +40,6 @@ if TYPE_CHECKING:
     from autarco_portal.incidents import Incident
     from autarco_portal.weather_store import Index
 
-LOOK_BACK_DAYS = 14
-"""So far before the asked days it is looked whether something came late. A stick without internet
-keeps some days; what comes later than that is taken up when somebody asks for those days."""
 AROUND = timedelta(days=31)
 """So far from a silent day its neighbouring readings are looked for."""
 CHUNK_SITE_DAYS = 30_000
@@ -67,7 +63,7 @@ class Readings(Protocol):
         """Returns energy by counters."""
 
     def received(self, inverters: Collection[str] | None, first: date, last: date) -> pa.Table:
-        """Returns what came per UTC date."""
+        """Returns what came per hour."""
 
     def around(
         self, inverters: Collection[str], begins: datetime, ends: datetime, within: timedelta
@@ -128,13 +124,16 @@ def analyse(
     rules: Rules | None = None,
     begun: Callable[[int], None] = lambda days: None,
     done: Callable[[DayReport], None] = lambda report: None,
+    modelled: Callable[[int, int], None] = lambda now, total: None,
 ) -> list[DayReport]:
     """Does the days of the plan that must be done, and returns what they brought.
 
     `clock` says what time it is when a day is analysed. `begun` hears how many days there are,
-    `done` each of them. Raises AnalysisError, SiteError, and what lake, weather and store raise.
+    `done` each of them, `modelled` of sites whose years of weather were modelled: now, and in all.
+    Raises AnalysisError, SiteError, and what lake, weather and store raise.
     """
-    return _Run(sites, lake, weather, store, plan, clock, rules or Rules()).run(begun, done)
+    run = _Run(sites, lake, weather, store, plan, clock, rules or Rules(), modelled)
+    return run.run(begun, done)
 
 
 class _Run:
@@ -149,6 +148,7 @@ class _Run:
         plan: Plan,
         clock: Callable[[date], datetime],
         rules: Rules,
+        modelled: Callable[[int, int], None],
     ) -> None:
         self.lake, self.weather, self.store = lake, weather, store
         self.plan, self.clock, self.rules = plan, clock, rules
@@ -158,7 +158,7 @@ class _Run:
             {one.serial_number for site in self.fleet.sites for one in site.inverters}
         )
         self.index = weather.index()
-        self.climates = Climates(store, weather)
+        self.climates = Climates(store, weather, modelled)
         self.now = datetime.min.replace(tzinfo=UTC)
 
     def _chosen(self) -> Fleet:
@@ -189,69 +189,25 @@ class _Run:
             reports += self._chunk(days[number : number + chunk], done)
         return reports
 
-    # --- which days ---------------------------------------------------------------------
-
     def _due(self) -> list[date]:
-        """From the first day that must be done to the last, without a gap."""
+        """The days to do; some sites alone are done as asked."""
         plan = self.plan
-        asked = _days(plan.first, plan.last)
+        rows = self.store.everything(derived.ANALYSED_DAYS).iter_rows(named=True)
+        known = {row["date"]: row for row in rows}
+        first = plan.first - (LOOK_BACK_DAYS + 1) * DAY
+        came = self.lake.received(self.serials, first, max([plan.last, *known]) + DAY)
+        self.days = Days(
+            received={
+                row["hour"]: (row["readings"], row["received_at"]) for row in came.to_pylist()
+            },
+            index=self.index,
+            time_zone=self.fleet.time_zone,
+            sites=len(self.fleet.sites),
+            rules=self.rules.version,
+        )
         if plan.site_ids is not None:
-            return asked
-        earliest = plan.first - LOOK_BACK_DAYS * DAY
-        known = {
-            row["date"]: row
-            for row in self.store.everything(derived.ANALYSED_DAYS).iter_rows(named=True)
-        }
-        self.received = self._received(earliest, max([plan.last, *known]))
-        due = [day for day in asked if plan.again or self._is_due(day, known.get(day))]
-        late = [
-            day
-            for day in _days(earliest, plan.first - DAY)
-            if day in known and self._has_news(day, known[day])
-        ]
-        if not due and not late:
-            return []
-        first = min([*due, *late])
-        # What stands on these days must be done again too; days never done are not begun here.
-        last = max([plan.last if due else first, *(day for day in known if day > first)])
-        return _days(first, last)
-
-    def _is_due(self, day: date, known: dict[str, object] | None) -> bool:
-        return (
-            known is None
-            or self._has_news(day, known)
-            or known["rules"] != self.rules.version
-            or known["sites"] != len(self.fleet.sites)
-        )
-
-    def _has_news(self, day: date, known: dict[str, object]) -> bool:
-        """Whether readings or weather came since the day was done."""
-        count, newest = self._news(day)
-        before_count, before = known["readings"], known["received_at"]
-        assert isinstance(before_count, int)  # noqa: S101 - the column is not null
-        grew = count > before_count
-        newer = newest is not None and (not isinstance(before, datetime) or newest > before)
-        return grew or newer or known["weather"] != self._weather_files(day)
-
-    def _received(self, first: date, last: date) -> dict[date, tuple[int, datetime | None]]:
-        rows = self.lake.received(self.serials, first - DAY, last + DAY).to_pylist()
-        return {row["date"]: (row["readings"], row["received_at"]) for row in rows}
-
-    def _news(self, day: date) -> tuple[int, datetime | None]:
-        """How many readings there are of the UTC dates of a day, and when the newest came."""
-        begins, ends = _span(day, self.fleet.time_zone)
-        dates = _days(begins.date(), (ends - timedelta(microseconds=1)).date())
-        told = [self.received[one] for one in dates if one in self.received]
-        newest = [at for _, at in told if at is not None]
-        return sum(count for count, _ in told), max(newest, default=None)
-
-    def _weather_files(self, day: date) -> str:
-        begins, ends = _span(day, self.fleet.time_zone)
-        return "+".join(
-            sorted(
-                one.sha256 for one in self.index.files if one.begins < ends and one.ends >= begins
-            )
-        )
+            return between(plan.first, plan.last)
+        return self.days.due(plan.first, plan.last, known, again=plan.again)
 
     # --- what is remembered -------------------------------------------------------------
 
@@ -275,7 +231,7 @@ class _Run:
     def _chunk(self, days: Sequence[date], done: Callable[[DayReport], None]) -> list[DayReport]:
         first, last = days[0], days[-1]
         clear = fleet_sky.clear_days(self.fleet, first, last)
-        begins, ends = _span(first, self.fleet.time_zone)[0], _span(last, self.fleet.time_zone)[1]
+        begins, ends = span(first, self.fleet.time_zone)[0], span(last, self.fleet.time_zone)[1]
         under = fleet_sky.weather_days(
             self.fleet, self.index.stations, self.weather.rows(begins, ends), first, last
         )
@@ -301,7 +257,7 @@ class _Run:
         weather: derived_rows.DayWeather,
         climate: derived_rows.Climate,
     ) -> tuple[SiteDay, dict[derived.Derived, pl.DataFrame]]:
-        begins, ends = _span(day, self.fleet.time_zone)
+        begins, ends = span(day, self.fleet.time_zone)
         present = units(self.fleet.sites, begins, ends)
         serials = [unit.serial_number for unit in present]
         readings = self.lake.readings(serials, begins, ends, COLUMNS)
@@ -383,32 +339,20 @@ class _Run:
             self.store.put(derived.ANALYSED_DAYS, self._analysed(days), days)
 
     def _analysed(self, days: Sequence[date]) -> pl.DataFrame:
-        from autarco_portal.derived_store import frame
-
-        news = [self._news(day) for day in days]
+        came = [self.days.came(day) for day in days]
         return frame(
             derived.ANALYSED_DAYS,
             {
                 "date": list(days),
                 "sites": [len(self.fleet.sites)] * len(days),
                 "inverters": [len(self.serials)] * len(days),
-                "readings": [count for count, _ in news],
-                "received_at": [newest for _, newest in news],
-                "weather": [self._weather_files(day) for day in days],
+                "readings": [one.readings for one in came],
+                "received_at": [one.received_at for one in came],
+                "weather": [one.weather for one in came],
                 "rules": [self.rules.version] * len(days),
                 "analysed_at": [self.now] * len(days),
             },
         )
-
-
-def _days(first: date, last: date) -> list[date]:
-    return [first + number * DAY for number in range((last - first).days + 1)]
-
-
-def _span(day: date, time_zone: str) -> tuple[datetime, datetime]:
-    """When a local day begins and ends, UTC."""
-    begins, ends = midnights(day, day, time_zone)
-    return moment(int(begins)), moment(int(ends))
 
 
 def _lake_energy(table: pa.Table, present: Sequence[Unit]) -> pl.DataFrame:

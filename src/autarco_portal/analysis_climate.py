@@ -20,6 +20,7 @@ from autarco_portal.derived_rows import Climate
 from autarco_portal.performance_expected import MODEL_VERSION, climate_by_day, whole_years
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import date
 
     from autarco_portal.analysis import Weather
@@ -36,9 +37,13 @@ YEARS_MIN = 2
 class Climates:
     """The means that one directory of derived tables keeps."""
 
-    def __init__(self, store: DerivedStore, weather: Weather) -> None:
+    def __init__(
+        self, store: DerivedStore, weather: Weather, modelled: Callable[[int, int], None]
+    ) -> None:
+        """`modelled` hears for how many sites it was done now, and for how many it will be."""
         self._store = store
         self._weather = weather
+        self._modelled_now = modelled
         self._known: dict[str, SiteClimate] | None = None
 
     def of(self, fleet: Fleet, index: Index) -> FleetClimate:
@@ -79,7 +84,7 @@ class Climates:
         spoke = set(rows["station"].unique())
         stations = [one for one in index.stations if one.station in spoke]
         made = {}
-        for daily, source, _ in fleet_sky.weather_years(sites, fleet, stations, rows):
+        for daily, source, count in fleet_sky.weather_years(sites, fleet, stations, rows):
             within = daily.filter(pl.col("date").dt.year().is_between(*years))
             whole = whole_years(within)
             of_whole = within.with_columns(pl.col("date").dt.year().alias("year")).join(
@@ -92,6 +97,7 @@ class Climates:
                     made[name] = _of_rows(
                         part, keys[name], f"mean of {counts[name]} years to {years[1]}, {source}"
                     )
+            self._modelled_now(count, len(sites))
         return made
 
 

@@ -110,6 +110,7 @@ _WHAT: dict[str, tuple[str, str]] = {
         "Your guarantee was decided on automatically",
     ),
     "contest": ("Een uitkomst is betwist", "An outcome was contested"),
+    "create_site": ("De installatie {thing} is aangemaakt", "The system {thing} was set up"),
     # Rights.
     "receive_request": ("Uw verzoek is ontvangen", "Your request was received"),
     "verify_request": ("Uw identiteit is vastgesteld", "Your identity was verified"),
@@ -123,9 +124,28 @@ _WHAT: dict[str, tuple[str, str]] = {
         "A reminder of your request was sent",
     ),
     "begin_erasure": ("Verwijdering is voorbereid", "Erasure was prepared"),
+    "preview_erasure": (
+        "De gevolgen van verwijdering zijn getoond",
+        "What erasure would mean was shown",
+    ),
+    "confirm_erasure": ("Verwijdering is bevestigd", "Erasure was confirmed"),
+    "call_off_erasure": ("Verwijdering is afgezegd", "Erasure was called off"),
+    "withdraw_objection": ("Bezwaar is ingetrokken", "An objection was withdrawn"),
     "erase": ("Gegevens zijn verwijderd", "Data was erased"),
     "restrict": ("Gebruik is beperkt", "Use was restricted"),
     "lift_restriction": ("Een beperking is opgeheven", "A restriction was lifted"),
+    "hold": (
+        "Gegevens zijn vastgehouden om een juridische reden",
+        "Data was put on hold for a legal reason",
+    ),
+    "end_hold": ("Een juridische bewaring is beëindigd", "A legal hold was ended"),
+    "ask_newsletter": ("U is om toestemming gevraagd", "You were asked for consent"),
+    "notify": ("U bent op de hoogte gesteld", "You were notified"),
+    # Of everybody.
+    "publish_policy": ("Een privacybeleid is gepubliceerd", "A privacy policy was published"),
+    "retain": ("Verlopen gegevens zijn verwijderd", "Data that had expired was removed"),
+    "add_incident": ("Een incident is vastgelegd", "An incident was recorded"),
+    "report_incident": ("Een incident is gemeld", "An incident was reported"),
     "object": ("Bezwaar is vastgelegd", "An objection was noted"),
 }
 """Dutch and English, without who did it."""

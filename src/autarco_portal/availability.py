@@ -189,9 +189,11 @@ def is_off(day: InverterDay, rules: AvailabilityRules | None = None) -> Bools:
     translated, and a translation can be wrong.
     """
     rules = rules or AvailabilityRules()
-    runs_by_status = np.isin(day.status, (GENERATING, THROTTLED, UNKNOWN_STATUS))
+    status = day.status
+    runs_by_status = (status == GENERATING) | (status == THROTTLED) | (status == UNKNOWN_STATUS)
     idle = ~runs_by_status & (day.ac_power < rules.idle_share * day.pac0)
-    return day.present & ((day.ac_power <= 0) | idle)
+    off: Bools = day.present & ((day.ac_power <= 0) | idle)
+    return off
 
 
 def _judged(day: InverterDay, first: int, end: int, rise: float, rules: AvailabilityRules) -> Gap:

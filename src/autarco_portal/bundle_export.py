@@ -1,8 +1,8 @@
 """How does everything about a person come together in one file?
 
-Records from the store, telemetry from the lake, derived tables and photos from the data directory;
-`bundle` writes them. Files are made in a directory beside the result, which appears whole or not at
-all, for its owner's eyes only.
+Records from the store, telemetry from the lake, derived tables, settlements and photos from the
+data directory; `bundle` writes them. Files are made in a directory beside the result, which appears
+whole or not at all, for its owner's eyes only.
 """
 
 from __future__ import annotations
@@ -99,6 +99,9 @@ def _write(
             pq.write_table(rows, room / f"{name}.parquet", compression="zstd")
             pyarrow.csv.write_csv(rows, room / f"{name}.csv")
             _add_pair(writer, "derived", name, room, rows.num_rows)
+        for site in sorted(records.households.sites):
+            for file in _settlements(directory, site):
+                writer.add_file(f"settlements/{site}-{file.name}", file)
     photos = PhotoFiles(directory.photos)
     for record in records.records.get("photos", ()):
         photo = photo_of(record)
@@ -116,6 +119,12 @@ def _add_pair(writer: BundleWriter, place: str, name: str, room: Path, rows: int
         path = room / f"{name}{suffix}"
         writer.add_file(f"{place}/{name}{suffix}", path, rows=rows)
         path.unlink()
+
+
+def _settlements(directory: PortalDirectory, site: str) -> list[Path]:
+    """Settlements of a site as documents and claim files, with those they stand in for."""
+    place = directory.settlements / site
+    return sorted(path for path in place.glob("*") if path.suffix in (".json", ".zip"))
 
 
 def photo_of(record: Record) -> Photo:

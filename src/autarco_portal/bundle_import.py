@@ -1,8 +1,8 @@
 """How does somebody's bundle enter an instance that does not know him?
 
 First everything is checked, then files that harm nobody when they are there twice: telemetry
-through `autarco-ingest load`, derived tables, photos. The records come last, in one transaction, so
-that an import that failed may be repeated.
+through `autarco-ingest load`, derived tables, settlements, photos. The records come last, in one
+transaction, so that an import that failed may be repeated.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ def take_in(
             durable.make_directory(kept)
             for file in _extract(given, "derived", Path(room)):
                 file.replace(kept / file.name)
+            _keep_settlements(given, records, directory, Path(room))
         _keep_photos(given, records, directory)
         note("taking in the records")
         store.person_data.restore(records, now)
@@ -131,6 +132,20 @@ def _load(files: Sequence[Path], data: Path) -> None:
     if done.returncode:
         told = done.stderr.strip().splitlines()
         raise BundleError(told[-1] if told else "telemetry could not be loaded")
+
+
+def _keep_settlements(
+    given: OpenBundle, records: PersonRecords, directory: PortalDirectory, room: Path
+) -> None:
+    sites = {str(one.get("public_key")) for one in records.records.get("sites", ())}
+    for name in given.names("settlements"):
+        site, _, file = Path(name).name.partition("-")
+        if site not in sites or not _IDENTIFIER.fullmatch(site) or not file:
+            raise BundleError(f"{name} is of a site that is not in the bundle")
+        draft = room / Path(name).name
+        given.extract(name, draft)
+        durable.make_directory(directory.settlements / site)
+        durable.replace(draft, directory.settlements / site / file)
 
 
 def _keep_photos(given: OpenBundle, records: PersonRecords, directory: PortalDirectory) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -64,20 +65,27 @@ def _analyse(parsed: argparse.Namespace) -> int:
     portal = PortalDirectory.of(data)
     store = DerivedStore(portal)
     lake = LakeReader(data)
+    meters = ExitStack()
     meter: Meter | None = None
+    years: Meter | None = None
 
     def begun(days: int) -> None:
         nonlocal meter
-        meter = Meter("days", days)
-        meter.__enter__()
+        meter = meters.enter_context(Meter("days", days))
 
     def done(report: DayReport) -> None:
         if meter is not None:
             meter.advance(1, f"{report.day}, {report.still_open} incidents open")
 
+    def modelled(now: int, total: int) -> None:
+        nonlocal years
+        if years is None:
+            years = meters.enter_context(Meter("sites whose typical year is modelled", total))
+        years.advance(now)
+
     try:
         sites = sites_of(portal)
-        with store.locked():
+        with store.locked(), meters:
             plan = _plan(parsed, sites, store)
             reports = analysis.analyse(
                 sites,
@@ -88,13 +96,11 @@ def _analyse(parsed: argparse.Namespace) -> int:
                 clock=lambda day: datetime.now(UTC),
                 begun=begun,
                 done=done,
+                modelled=modelled,
             )
         lake.publish()
     except (SiteError, CatalogError, DerivedError, WeatherError, EnergyError) as error:
         raise UsageError(str(error)) from error
-    finally:
-        if meter is not None:
-            meter.__exit__(None, None, None)
     show(reports, plan)
     return DONE
 

@@ -108,9 +108,7 @@ def _call_off(parsed: argparse.Namespace) -> int:
             at=now, actor=officer(store, parsed), action="call_off_erasure",
             thing=f"erasure:{parsed.case}", subject=person,
         )  # fmt: skip
-        store.privacy.cases.change(
-            parsed.case, partial(erasure.call_off, at=now, by=person), entry
-        )
+        store.privacy.cases.change(parsed.case, partial(erasure.call_off, at=now, by=person), entry)
     return DONE
 
 

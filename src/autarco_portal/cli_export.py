@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from autarco_ingest.progress import Meter
     from autarco_portal.cli_command import Add
     from autarco_portal.research import Refusal
-    from autarco_portal.research_export import Areas
+    from autarco_portal.research_export import Areas, Plan, Released
     from autarco_portal.research_release import Product, Report
     from autarco_portal.store import Store
 
@@ -170,33 +170,60 @@ def _release(parsed: argparse.Namespace, product: Product, areas: Areas, recipie
     now = datetime.now(UTC)
     with opened(parsed) as store:
         records = [record for record in store.sites.records() if record.is_complete]
-        refusals = _refusals(store, now)
-    try:
-        plan = research_export.Plan(
-            product=product,
-            from_on=parsed.from_on,
-            to_before=parsed.to_before,
-            out=parsed.out,
-            releases=portal_directory(parsed).releases,
-            areas=areas,
-            recipient=recipient,
-        )
-        with Meter(product, 100) as meter:
-            manifest, report = research_export.export(
-                plan,
-                [record.site for record in records],
-                {record.public_key: record.address.postcode for record in records},
-                refusals,
-                LakeReader(data_directory(parsed)),
-                new_id=lambda: secrets.token_hex(ID_BYTES),
-                today=now.date(),
-                progress=_shown(meter),
+        try:
+            plan = research_export.Plan(
+                product=product,
+                from_on=parsed.from_on,
+                to_before=parsed.to_before,
+                out=parsed.out,
+                releases=portal_directory(parsed).releases,
+                areas=areas,
+                recipient=recipient,
             )
-    except (ResearchError, CatalogError) as error:
-        raise UsageError(str(error)) from error
-    print(f"{parsed.out}: release {manifest.release_id}")
-    _tell(report)
+            with Meter(product, 100) as meter:
+                released = research_export.export(
+                    plan,
+                    [record.site for record in records],
+                    {record.public_key: record.address.postcode for record in records},
+                    _refusals(store, now),
+                    LakeReader(data_directory(parsed)),
+                    new_id=lambda: secrets.token_hex(ID_BYTES),
+                    today=now.date(),
+                    progress=_shown(meter),
+                )
+        except (ResearchError, CatalogError) as error:
+            raise UsageError(str(error)) from error
+        _note(store, plan, released, now)
+    print(f"{parsed.out}: release {released.manifest.release_id}")
+    _tell(released.report)
     return DONE
+
+
+def _note(store: Store, plan: Plan, released: Released, now: datetime) -> None:
+    """Enters the release into the ledger of disclosures: people may ask to whom their data went."""
+    from datetime import timedelta
+
+    from autarco_portal.audit import AuditEntry
+    from autarco_portal.privacy.sharing import Basis, Disclosure, RecipientKind
+
+    name = released.manifest.release_id
+    store.privacy.share(
+        Disclosure(
+            disclosure_id=name,
+            recipient=plan.recipient or "everybody",
+            kind=RecipientKind.RESEARCHER,
+            basis=Basis.LEGITIMATE_INTEREST,
+            why=f"release {name} of research data",
+            fields=("research_set" if plan.product == "sites" else "aggregates",),
+            sites=released.sites,
+            period=(plan.from_on, plan.to_before - timedelta(days=1)),
+            asked_at=now,
+            asked_by="system:cli",
+            disclosed_at=now,
+            sha256=released.manifest_sha256,
+        ),
+        AuditEntry(at=now, actor="system:cli", action="share", thing=f"disclosure:{name}"),
+    )
 
 
 def _refusals(store: Store, now: datetime) -> dict[str, Refusal]:

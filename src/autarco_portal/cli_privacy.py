@@ -1,4 +1,4 @@
-"""`autarco-portal restrict | duties`: data that is kept but not used, and what the calendar asks for.
+"""`autarco-portal restrict | duties`: data that is kept but not used; what the calendar asks for.
 
 Requests, erasures and registers have files of their own; `register` adds them all.
 """

@@ -1,4 +1,4 @@
-"""`autarco-portal retention | audit | incident | sharing | notice | hold`: the registers."""
+"""`autarco-portal retention | incident | sharing | notice | hold`: registers and their jobs."""
 
 from __future__ import annotations
 
@@ -25,11 +25,6 @@ def register(add: Add) -> None:
     run = add_verb(verbs, "run", _retain, "Remove what the table says, and report the counts.")
     run.add_argument("--dry-run", action="store_true", help="count only")
     add_verb(verbs, "list", _list_rules, "List the table of retention.")
-
-    audit = add("audit", nothing_to_do, "Check the log of who looked at what.")
-    verbs = audit.add_subparsers(dest="verb", metavar="VERB", required=True)
-    verify = add_verb(verbs, "verify", _verify_audit, "Check that nothing was changed or removed.")
-    verify.add_argument("--seal", metavar="NUMBER:HASH", help="the end of the log as noted before")
 
     incident = add("incident", nothing_to_do, "Keep the register of security incidents.")
     verbs = incident.add_subparsers(dest="verb", metavar="VERB", required=True)
@@ -106,31 +101,9 @@ def _list_rules(parsed: argparse.Namespace) -> int:
         rules = settings.rules
     show(
         ("rule", "store", "days", "since", "action", "by", "purpose"),
-        (
-            (o.name, o.store, str(o.days), o.since, o.action, o.enforcer, o.purpose)
-            for o in rules
-        ),
+        ((o.name, o.store, str(o.days), o.since, o.action, o.enforcer, o.purpose) for o in rules),
     )
     return DONE
-
-
-def _verify_audit(parsed: argparse.Namespace) -> int:
-    from autarco_portal.audit import Seal
-
-    known = None
-    if parsed.seal is not None:
-        number, _, digest = parsed.seal.partition(":")
-        if not number.isdigit() or len(digest) != 64:
-            raise UsageError("--seal: expected NUMBER:HASH as an earlier run printed it")
-        known = Seal(sequence=int(number), hash=digest)
-    with ruled(parsed) as (store, _):
-        wrong = store.audit.verify(known)
-        head = store.audit.head()
-    for sentence in wrong:
-        print(sentence)
-    if not wrong:
-        print(f"{head.sequence}:{head.hash}")
-    return FINDINGS if wrong else DONE
 
 
 def _add_incident(parsed: argparse.Namespace) -> int:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from autarco_portal.cli_command import DONE, FINDINGS, UsageError, data_directory
+from autarco_portal.cli_store import add_database, opened
 
 if TYPE_CHECKING:
     import argparse
 
     from autarco_portal.cli_command import Add
     from autarco_portal.guarantee import Assessment
+    from autarco_portal.settle_records import Records
     from autarco_portal.settlement_store import Kept
 
 
@@ -25,17 +27,31 @@ def register(add: Add) -> None:
     command.add_argument(
         "year", type=int, metavar="YEAR", help="the contract's year: 3, or 2026 in which it begins"
     )
+    add_database(command)
     command.add_argument("--contract", metavar="ID", help="which, where a site has several")
 
 
 def _settle(parsed: argparse.Namespace) -> int:
+    from autarco_portal.portal_paths import PortalDirectory
+    from autarco_portal.settle_records import FileRecords, StoreRecords
+
+    portal = PortalDirectory.of(data_directory(parsed))
+    if not parsed.database and not portal.database.exists():
+        kept = _settled(parsed, FileRecords(portal))
+    else:
+        with opened(parsed) as store:
+            kept = _settled(parsed, StoreRecords(store))
+    _show(kept)
+    return FINDINGS if kept.settlement.status == "review" else DONE
+
+
+def _settled(parsed: argparse.Namespace, records: Records) -> Kept:
     from autarco_ingest.progress import Meter
     from autarco_portal.settle_load import LOAD_ERRORS, Loader
 
-    loader = Loader(data_directory(parsed))
     try:
         with Meter("settlement", 4) as meter:
-            kept = loader.settle_period(
+            return Loader(data_directory(parsed), records).settle_period(
                 parsed.site,
                 parsed.year,
                 contract_id=parsed.contract,
@@ -45,8 +61,6 @@ def _settle(parsed: argparse.Namespace) -> int:
         raise UsageError(str(error)) from error
     except OSError as error:
         raise UsageError(f"cannot use {error.filename}: {error.strerror}") from error
-    _show(kept)
-    return FINDINGS if kept.settlement.status == "review" else DONE
 
 
 def _show(kept: Kept) -> None:

@@ -44,8 +44,6 @@ if TYPE_CHECKING:
 UNSEEN_MAX = 0.06
 """Share of a clear day's energy before the first and after the last sample, above which the day's
 energy is not known. The counter tells of what lies between samples, so gaps there do not count."""
-CLEAR_SHARE = 0.85
-"""Of the best index the neighbours had in the days of the baseline: a clear day."""
 INDEX_MIN, INDEX_MAX = 0.2, 2.0
 """What a site may make of what its neighbours make; beyond that its size is wrong, not its day."""
 COSTLY = frozenset(
@@ -335,16 +333,15 @@ def _inverters(
     best = memory.best_index(grid.day, rules.detection.baseline_oldest_days)
     index = comparison.index_peer_median[0]
     with np.errstate(invalid="ignore"):
-        is_clear = index >= CLEAR_SHARE * np.fmax(best, index)
+        clear_share = index / np.fmax(best, index)
     silent = silent_sites(grid, clear, len(fleet.sites), rules.intraday)
     return inverter_rules(
         grid,
         clear,
         site_ids=fleet.site_ids,
         peer_kw=peer_kw,
-        peer_yield=comparison.peer_yield[0],
         own_index=own_index,
-        is_clear=is_clear,
+        clear_share=clear_share,
         silent_peers_share=peers.share_of_peers(
             silent, fleet.neighbours, rules.detection.suppress_km
         ),

@@ -27,6 +27,11 @@ class Derived(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[Column, ...]
 
     @property
+    def names(self) -> list[str]:
+        """Of the columns."""
+        return [column.name for column in self.columns]
+
+    @property
     def arrow_schema(self) -> pa.Schema:
         """With the descriptions that people see in the catalog."""
         return pa.schema(
@@ -241,7 +246,7 @@ INVERTER_DAY = Derived(
         _INVERTER,
         _flag("is_clear", "The neighbours had about as much light as they ever do."),
         _number("limit_plateau", "Where something held its power; null for nothing.", "W"),
-        _number("energy_centroid", "Middle of the day's energy after local midnight.", "h"),
+        _number("energy_centroid", "Middle of a cloudless day's energy after local midnight.", "h"),
         _number("peer_centroid", "The neighbours' likewise.", "h"),
         _number("dark_energy_share", "Of its energy, with the sun 3 degrees down."),
         _number("night_offset", "Mean power by night.", "W"),
@@ -278,7 +283,7 @@ ANALYSED_DAYS = Derived(
         _DATE,
         _count("sites", "Sites looked at."),
         _count("inverters", "Inverters looked at."),
-        _count("readings", "Readings of the UTC dates that the day lies on."),
+        _count("readings", "Readings of the day."),
         _instant("received_at", "When the newest of them came."),
         _text("weather", "Checksums of the weather files it was done with, joined by +."),
         _text("rules", "Versions of the rules it was done by."),

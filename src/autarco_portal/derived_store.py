@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from autarco_ingest import durable, paths
+from autarco_portal import derived
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -54,7 +55,7 @@ class DerivedStore:
         self, table: Derived, first: date, last: date, columns: Sequence[str] | None = None
     ) -> pl.DataFrame:
         """Returns the rows of the days from `first` to `last`; raises DerivedError."""
-        wanted = [column.name for column in table.columns] if columns is None else [*columns]
+        wanted = table.names if columns is None else [*columns]
         found = [
             self._load(file, table).filter(pl.col("date").is_between(first, last)).select(wanted)
             for file in self.files(table)
@@ -108,6 +109,23 @@ class DerivedStore:
     def put_whole(self, table: Derived, rows: pl.DataFrame) -> None:
         """Replaces a table that has no days, in one file."""
         self._write(self._portal.table(table.name) / "all.parquet", table, rows)
+
+    def forget(self, site_ids: Collection[str]) -> int:
+        """Takes every row of some sites out of all tables; returns how many there were.
+
+        Files are replaced, so nothing of them is left but in a file system's or backup's memory.
+        """
+        gone = 0
+        for table in derived.TABLES:
+            if "site_id" not in table.names:
+                continue
+            for file in self.files(table):
+                rows = self._load(file, table)
+                kept = rows.filter(~pl.col("site_id").is_in(list(site_ids)))
+                if len(kept) < len(rows):
+                    self._write(file, table, kept)
+                    gone += len(rows) - len(kept)
+        return gone
 
     def _load(self, file: Path, table: Derived) -> pl.DataFrame:
         try:

@@ -1,13 +1,12 @@
 """Which guarantees does a site have? The contracts, with what belongs to them and not in the rules.
 
-Who settles asks `Guarantees`, whatever keeps them; `GuaranteeFile` is a JSON list in the data
-directory.
+`GuaranteeFile` keeps them as a JSON list, where no store does.
 """
 
 from __future__ import annotations
 
 from decimal import Decimal  # noqa: TC003 - msgspec looks at it when it decodes
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -33,13 +32,6 @@ class Guarantee(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         """Raises GuaranteeError for a year of other than twelve months."""
         if self.monthly_share and len(self.monthly_share) != 12:
             raise GuaranteeError(f"monthly_share: expected 12, got {len(self.monthly_share)}")
-
-
-class Guarantees(Protocol):
-    """Keeps guarantees."""
-
-    def of_site(self, site_id: str) -> Sequence[Guarantee]:
-        """Returns the guarantees of a site, in any order; raises GuaranteeError."""
 
 
 class GuaranteeFile:

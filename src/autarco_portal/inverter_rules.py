@@ -32,10 +32,13 @@ if TYPE_CHECKING:
 
 STALE_SHARE = 0.05
 """Of the rating; smaller power that does not move proves nothing."""
+OPEN_ENERGY_SHARE = 0.6
+"""Of the other tracker's; a string that is open for most of the day's power gives less."""
 CLOCK_DAYS, CLOCK_DAYS_MIN = 30, 10
 """An inverter's own earlier days say where its energy's middle lies beside its neighbours'."""
-CLOCK_YIELD_MIN = 1.0
-"""kWh/kWp of the neighbours; the middle of a dark day is anywhere."""
+CLEAR_SHARE, CLOUDLESS_SHARE = 0.85, 0.93
+"""Of the best index the neighbours had in the days of the baseline. A clear day shows a limit; the
+middle of the day's energy is that of the sun on a cloudless one only, elsewhere clouds move it."""
 
 
 class Edge(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,9 +70,8 @@ def inverter_rules(
     *,
     site_ids: Sequence[str],
     peer_kw: Floats,
-    peer_yield: Floats,
     own_index: Floats,
-    is_clear: Bools,
+    clear_share: Floats,
     silent_peers_share: Floats,
     edges: Mapping[str, Edge],
     memories: Memories,
@@ -77,7 +79,8 @@ def inverter_rules(
 ) -> list[InverterFound]:
     """Judges all inverters of a day; `peer_kw` is steps x sites, the others one value per site.
 
-    `edges` has the inverters that were silent at an end of the day.
+    `clear_share` is how much light the neighbours had beside their best day, `edges` has the
+    inverters that were silent at an end of the day.
     """
     rules = rules or IntradayRules()
     found = []
@@ -102,8 +105,7 @@ def inverter_rules(
                 unit,
                 before,
                 edge,
-                bool(is_clear[site]),
-                float(peer_yield[site]),
+                float(clear_share[site]),
                 float(silent_peers_share[site]),
                 rules,
             )
@@ -127,14 +129,13 @@ def _judged(
     unit: Unit,
     before: list[InverterMemory],
     edge: Edge | None,
-    is_clear: bool,
-    peer_yield: float,
+    clear_share: float,
     silent_peers_share: float,
     rules: IntradayRules,
 ) -> InverterFound:
     tripped = intraday.voltage_trips(day, rules)
     voltage = intraday.over_voltage(day, rules)
-    memory = _memory(day, unit, is_clear, peer_yield, rules)
+    memory = _memory(day, unit, clear_share, rules)
     history = [*before, memory]
     verdicts = [
         intraday.communication_loss(
@@ -172,22 +173,22 @@ def _above_noise(day: InverterDay) -> InverterDay:
 
 
 def _memory(
-    day: InverterDay, unit: Unit, is_clear: bool, peer_yield: float, rules: IntradayRules
+    day: InverterDay, unit: Unit, clear_share: float, rules: IntradayRules
 ) -> InverterMemory:
     trackers = np.full((TRACKERS, AZIMUTH_BINS), np.nan)
     if sum(watts > 0 for watts in unit.tracker_pdc0) > 1:
         known = unit.tracker_pdc0[:TRACKERS]
         trackers[: len(known)] = intraday.tracker_energy(day, known, rules)
-    bright = peer_yield > CLOCK_YIELD_MIN
+    cloudless = clear_share >= CLOUDLESS_SHARE
     neighbours = np.nan_to_num(day.peer_kw)
     hours = (np.arange(day.steps) + 0.5) * day.step_hours
     total = float(neighbours.sum())
     return InverterMemory(
         date=day.day,
-        is_clear=is_clear,
+        is_clear=clear_share >= CLEAR_SHARE,
         limit_plateau=intraday.limit_plateau(day, rules),
-        energy_centroid=intraday.energy_centroid(day) if bright else np.nan,
-        peer_centroid=float(neighbours @ hours) / total if bright and total > 0 else np.nan,
+        energy_centroid=intraday.energy_centroid(day) if cloudless else np.nan,
+        peer_centroid=float(neighbours @ hours) / total if cloudless and total > 0 else np.nan,
         dark_energy_share=intraday.dark_energy_share(day, rules),
         night_offset=intraday.night_offset(day, rules),
         tracker_energy=trackers,
@@ -274,7 +275,7 @@ def _trackers(
                 "tracker": worst + 1,
                 "ln_q": float(low[-1, worst]),
                 "looks_like": intraday.tracker_diagnosis(day, worst, others[0], rules=rules)
-                if unit.trackers_look_alike
+                if faulty and unit.trackers_look_alike
                 else None,
             },
             rules,
@@ -287,11 +288,14 @@ def _trackers(
 def _open_string(
     day: InverterDay, unit: Unit, connected: list[int], energy: Floats, rules: IntradayRules
 ) -> Verdict:
+    made = np.nansum(energy, axis=1)
     for tracker in connected:
         for other in connected:
-            if other == tracker or intraday.tracker_diagnosis(day, tracker, other, rules=rules) != (
-                "open string"
-            ):
+            # Most days need no closer look.
+            if other == tracker or made[tracker] > OPEN_ENERGY_SHARE * made[other]:
+                continue
+            looks_like = intraday.tracker_diagnosis(day, tracker, other, rules=rules)
+            if looks_like != "open string":
                 continue
             lost = _other_energy(energy, [other]) * unit.tracker_pdc0[tracker] / 1_000
             return _verdict(
@@ -304,8 +308,7 @@ def _open_string(
                 severity=Severity.ALARM,
                 lost_kwh=max(0.0, lost),
             )
-    made = np.nansum(energy, axis=1)[connected]
-    state = State.HEALTHY if (made > 0).all() else State.UNKNOWN
+    state = State.HEALTHY if (made[connected] > 0).all() else State.UNKNOWN
     return _verdict(day, Cause.OPEN_STRING, state, {}, rules)
 
 

@@ -109,17 +109,19 @@ class LakeReader:
         )
 
     def received(self, inverters: Collection[str] | None, first: date, last: date) -> pa.Table:
-        """Returns what came for each UTC date of the readings: `date`, `readings`, `received_at`.
+        """Returns what came for each hour of the UTC dates from `first` to `last`.
 
-        The latter is the newest. Later data for a date show there.
+        `hour` counts from 1970, `readings` are how many, `received_at` is when the newest came:
+        data that come late show there.
         """
         where = [
             f"date BETWEEN DATE '{first.isoformat()}' AND DATE '{last.isoformat()}'",
             *_of(inverters),
         ]
         return self._ask(
-            "SELECT date, count(*) AS readings, max(received_at) AS received_at FROM readings "  # noqa: S608
-            f"WHERE {' AND '.join(where)} GROUP BY date ORDER BY date"
+            "SELECT epoch_us(ts) // 3600000000 AS hour, count(*) AS readings, "  # noqa: S608
+            "max(received_at) AS received_at FROM readings "
+            f"WHERE {' AND '.join(where)} GROUP BY hour ORDER BY hour"
         )
 
     def around(

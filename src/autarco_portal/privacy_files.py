@@ -54,6 +54,18 @@ def delete_settlements(portal: PortalDirectory, sites: Iterable[str], *, keep_pa
     return gone
 
 
+def delete_imported(portal: PortalDirectory, person_id: str) -> int:
+    """Deletes the derived tables that somebody brought along; returns how many there were."""
+    directory = portal.imported(person_id)
+    files = sorted(directory.glob("*")) if directory.is_dir() else []
+    for file in files:
+        file.unlink()
+    if directory.is_dir():
+        directory.rmdir()
+        durable.sync(directory.parent)
+    return len(files)
+
+
 def erase_from_tables(portal: PortalDirectory, sites: Collection[str]) -> int:
     """Writes the derived tables anew without the sites; returns how many files changed.
 

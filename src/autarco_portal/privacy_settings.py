@@ -6,7 +6,8 @@ is refused in one sentence.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import msgspec
 
@@ -15,9 +16,6 @@ from autarco_portal.mail_smtp import MailSettings  # noqa: TC001 - msgspec looks
 from autarco_portal.privacy.error import PrivacyError
 from autarco_portal.privacy.retention import Rule, with_periods
 from autarco_portal.privacy.suspension import SuspensionRules
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class PrivacySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,9 +45,16 @@ def load(path: Path) -> PrivacySettings:
     if not path.exists():
         return PrivacySettings()
     try:
-        found = msgspec.toml.decode(path.read_bytes(), type=PrivacySettings)
+        found = msgspec.toml.decode(path.read_bytes(), type=PrivacySettings, dec_hook=_path)
     except (msgspec.DecodeError, UnicodeDecodeError, MailError, PrivacyError) as error:
         raise PrivacyError(f"{path.name}: {error}") from error
     # Now, not in the night when the job runs.
     with_periods(found.retention)
     return found
+
+
+def _path(kind: type, value: object) -> object:
+    """TOML has no paths."""
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise NotImplementedError(f"no {kind.__name__} in this file")

@@ -7,6 +7,7 @@ a minute. It is there for programs gone wild; guessing passwords is the business
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
@@ -66,7 +67,7 @@ def guard(
             raise TooManyRequestsException(
                 f"more than {rate.per_minute} requests a minute",
                 headers={
-                    "Retry-After": str(int(wait) + 1),
+                    "Retry-After": str(max(1, math.ceil(wait - 1e-6))),
                     "RateLimit-Policy": f'"default";q={rate.per_minute};w=60',
                 },
             )

@@ -105,6 +105,16 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     files: dict[str, File]
 
 
+class Released(msgspec.Struct, frozen=True, kw_only=True):
+    """What went out, and of whom: the last is for the ledger, never for the recipient."""
+
+    manifest: Manifest
+    manifest_sha256: str
+    report: Report
+    sites: tuple[str, ...]
+    """Those of the set per site; none of aggregates, in which nobody can be found."""
+
+
 def system_of(site: Site, *, postal_code: str = "", refusal: Refusal | None = None) -> System:
     """Returns what research needs to know of a site."""
     tilt, azimuth = peers.orientation(site)
@@ -145,7 +155,7 @@ def export(
     new_id: Callable[[], str],
     today: date,
     progress: Callable[[int, int], None],
-) -> tuple[Manifest, Report]:
+) -> Released:
     """Writes a release and notes it in the list; `progress` is told of days done and days in all.
 
     `postal_codes` and `refusals` are by site_id. `new_id` draws the random ids of the release and
@@ -183,7 +193,7 @@ def export(
         draft.mkdir(parents=True)
         parts = _parts(plan, devices, reader, progress)
         write = _write_aggregates if plan.product == "aggregates" else _write_sites
-        report = write(plan, systems, parts, draft, new_id)
+        report, numbers = write(plan, systems, parts, draft, new_id)
         if not report.published:
             raise ResearchError("no group of systems is large enough to be published")
         (draft / "report.json").write_bytes(_pretty(report))
@@ -209,7 +219,12 @@ def export(
         raise ResearchError(f"cannot write {plan.out}: {error.strerror}") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return manifest, report
+    return Released(
+        manifest=manifest,
+        manifest_sha256=digest,
+        report=report,
+        sites=tuple(sorted(systems[number].site_id for number in numbers)),
+    )
 
 
 def _parts(
@@ -238,7 +253,7 @@ def _write_aggregates(
     parts: Iterator[pl.DataFrame],
     draft: Path,
     new_id: Callable[[], str],
-) -> Report:
+) -> tuple[Report, Collection[int]]:
     if plan.areas == "10km":
         paths = [research.grid_path(found.latitude, found.longitude) for found in systems]
     else:
@@ -252,9 +267,10 @@ def _write_aggregates(
             found = research_release.day_areas(energy, systems, paths, plan.rules)
             file.write(research_release.aggregates(energy, found, plan.rules))
             days += found
-    return research_release.aggregates_report(
+    report = research_release.aggregates_report(
         systems, days, plan.rules, from_on=plan.from_on, to_before=plan.to_before
     )
+    return report, ()
 
 
 def _write_sites(
@@ -263,7 +279,7 @@ def _write_sites(
     parts: Iterator[pl.DataFrame],
     draft: Path,
     new_id: Callable[[], str],
-) -> Report:
+) -> tuple[Report, Collection[int]]:
     """Two passes: who is in is known only when the last day was read."""
     kept = draft / "half-hours-by-system"
     kept.mkdir()
@@ -293,7 +309,7 @@ def _write_sites(
             energy = pl.read_parquet(file)
             half_hours.write(research_release.site_half_hours(energy, chosen, systems))
     shutil.rmtree(kept)
-    return research_release.sites_report(
+    report = research_release.sites_report(
         systems,
         reported,
         chosen,
@@ -301,6 +317,7 @@ def _write_sites(
         from_on=plan.from_on,
         to_before=plan.to_before,
     )
+    return report, chosen.ids
 
 
 class _Parquet:

@@ -16,26 +16,17 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from autarco_portal import (
-    claim_file,
-    derived,
-    guarantee,
-    settle,
-    settle_evidence,
-    settle_model,
-    sites_file,
-)
+from autarco_portal import claim_file, guarantee, settle, settle_evidence, settle_model
 from autarco_portal.counter import EnergyError
-from autarco_portal.derived_rows import incidents_of
-from autarco_portal.derived_store import DerivedError, DerivedStore
+from autarco_portal.derived_store import DerivedError
 from autarco_portal.guarantee_contract import year_span
 from autarco_portal.guarantee_evidence import GuaranteeError
-from autarco_portal.guarantee_terms import Guarantee, GuaranteeFile, Guarantees
 from autarco_portal.lake_reader import CatalogError, LakeReader
 from autarco_portal.portal_paths import PortalDirectory
 from autarco_portal.settle_evidence import SettleError
+from autarco_portal.settle_records import FileRecords, Records
 from autarco_portal.settlement_store import Kept, SettlementStore
-from autarco_portal.site import Site, SiteError
+from autarco_portal.site import SiteError
 from autarco_portal.weather import WeatherError
 from autarco_portal.weather_store import WeatherStore
 
@@ -44,7 +35,8 @@ if TYPE_CHECKING:
 
     from autarco_ingest.paths import DataDirectory
     from autarco_portal.guarantee_contract import Contract
-    from autarco_portal.incidents import Incident
+    from autarco_portal.guarantee_terms import Guarantee
+    from autarco_portal.site import Site
     from autarco_portal.weather import PlaceWeather
 
 LOAD_ERRORS = (
@@ -61,22 +53,12 @@ class Loader:
     """Settles from one data directory."""
 
     def __init__(
-        self,
-        data: DataDirectory,
-        *,
-        guarantees: Guarantees | None = None,
-        incidents: Callable[[], Sequence[Incident]] | None = None,
-        now: datetime | None = None,
+        self, data: DataDirectory, records: Records | None = None, *, now: datetime | None = None
     ) -> None:
-        """`incidents` returns those of all sites; by default they are those of the table `alarms`.
-
-        That table does not know what people did about them: alarms that nobody acted on are excused
-        by incidents of whoever keeps that.
-        """
+        """`records` knows sites, guarantees and incidents; by default the files do."""
         self.data = data
         self._portal = PortalDirectory.of(data)
-        self._guarantees = guarantees or GuaranteeFile(self._portal.guarantees)
-        self._incidents = incidents or self._alarms
+        self._records = records or FileRecords(self._portal)
         self._store = SettlementStore(self._portal.settlements)
         self._weather = WeatherStore(self._portal)
         self._now = now or datetime.now(UTC)
@@ -93,7 +75,7 @@ class Loader:
 
         `named_year` is as for `settle.contract_year`. `progress` hears of four steps.
         """
-        site = self._site(site_id)
+        site = self._records.site(site_id)
         guaranteed = self._guarantee(site_id, contract_id)
         contract = guaranteed.contract
         year = settle.contract_year(contract, named_year)
@@ -123,25 +105,19 @@ class Loader:
             ),
             lambda settlement: claim_file.sealed(settlement, files),
         )
+        self._records.hear(kept.settlement, self._now)
         progress("settlement")
         return kept
 
-    def _site(self, site_id: str) -> Site:
-        sites = sites_file.load(self._portal.sites)
-        found = [site for site in sites if site.site_id == site_id]
-        if len(found) != 1:
-            _refuse(f"{self._portal.sites} has {len(found) or 'no'} sites {site_id!r}")
-        return found[0]
-
     def _guarantee(self, site_id: str, contract_id: str | None) -> Guarantee:
-        found = self._guarantees.of_site(site_id)
+        found = self._records.guarantees(site_id)
         names = [one.contract.contract_id for one in found]
         if contract_id is not None:
             found = [one for one in found if one.contract.contract_id == contract_id]
             if not found:
                 _refuse(f"site {site_id} has no contract {contract_id!r}, only {names}")
         if not found:
-            _refuse(f"site {site_id} has no guarantee: no contract in {self._portal.guarantees}")
+            _refuse(f"site {site_id} has no guarantee")
         if len(found) > 1:
             _refuse(f"site {site_id} has the contracts {', '.join(names)}: choose by --contract")
         return found[0]
@@ -156,9 +132,6 @@ class Loader:
                 "yet: settle it first"
             )
         return before.settlement.buffer_after_kwh
-
-    def _alarms(self) -> Sequence[Incident]:
-        return incidents_of(DerivedStore(self._portal).everything(derived.ALARMS))
 
     def _place(self, site: Site) -> tuple[PlaceWeather | None, pl.DataFrame]:
         rows = self._weather.rows(_CLIMATE_BEGINS, self._now)
@@ -205,7 +178,7 @@ class Loader:
             readings,
             model,
             monthly_share=shares,
-            incidents=self._incidents(),
+            incidents=self._records.incidents(site.site_id),
             weather_index=index,
         )
 

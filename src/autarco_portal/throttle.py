@@ -17,6 +17,10 @@ _IPV6_PREFIX = 64
 """One customer has at least that much of IPv6: single addresses cost nothing there."""
 
 
+_UNKNOWN = "unknown"
+"""Clients without an address, by a socket of this machine, count as one."""
+
+
 class ThrottleRules(msgspec.Struct, frozen=True, kw_only=True):
     """When waiting begins and how it grows. Our choice: a person mistypes, a program persists."""
 
@@ -76,21 +80,29 @@ def succeeded(state: Throttle, *, forgive: bool) -> Throttle:
 
 def network_of(address: str) -> str:
     """Returns what failures of an address are counted under: itself, or its /64 for IPv6."""
-    parsed = ipaddress.ip_address(address)
+    parsed = _parsed(address)
     if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped is not None:
-            return str(parsed.ipv4_mapped)
-        return str(ipaddress.ip_network((parsed, _IPV6_PREFIX), strict=False))
-    return str(parsed)
+        return str(ipaddress.ip_network((int(parsed), _IPV6_PREFIX), strict=False))
+    return _UNKNOWN if parsed is None else str(parsed)
 
 
 def truncated(address: str) -> str:
     """Returns the part of an address that may be kept: /24 of IPv4, /48 of IPv6."""
-    parsed = ipaddress.ip_address(address)
+    parsed = _parsed(address)
+    if isinstance(parsed, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((int(parsed), 48), strict=False))
+    return _UNKNOWN if parsed is None else str(ipaddress.ip_network((parsed, 24), strict=False))
+
+
+def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An IPv4 address in the clothes of IPv6 is one; what is no address is a local socket's."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return None
     if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
-        parsed = parsed.ipv4_mapped
-    prefix = 24 if parsed.version == 4 else 48
-    return str(ipaddress.ip_network((parsed, prefix), strict=False))
+        return parsed.ipv4_mapped
+    return parsed
 
 
 def _wait(beyond: int, rules: ThrottleRules) -> timedelta:

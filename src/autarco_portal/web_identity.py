@@ -6,6 +6,7 @@ because who writes one means it. Whether it is right is the business of `account
 
 from __future__ import annotations
 
+import ipaddress
 from datetime import datetime  # noqa: TC003 - Litestar looks at it
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -25,6 +26,15 @@ Asking: TypeAlias = NamedDependency[Actor | None]
 """A handler's argument `actor`: who asks, None for somebody unknown."""
 
 
+def address(request: Request[Any, Any, Any]) -> str:
+    """Returns the peer's network address; without one (a proxy by a local socket), our own."""
+    host = request.client.host if request.client is not None else ""
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return "127.0.0.1"
+
+
 class Identities:
     """Tells who asks."""
 
@@ -39,8 +49,7 @@ class Identities:
         """
         header = request.headers.get("authorization")
         if header is not None:
-            address = request.client.host if request.client is not None else ""
-            return self._by_header(Secret(header), address, now)
+            return self._by_header(Secret(header), address(request), now)
         token = request.cookies.get(self._session_cookie)
         signed = self._accounts.who(Secret(token), now) if token else None
         return signed.actor if signed is not None else None

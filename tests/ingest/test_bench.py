@@ -161,9 +161,12 @@ def test_sigterm_takes_server_and_directory_along(tmp_path: Path) -> None:
         command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     ) as process:
         assert process.stderr is not None
+        told = []
         for line in process.stderr:
+            told.append(line)
             if "as fast as answers come" in line:
                 break
+        assert "as fast as answers come" in told[-1], told
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         assert len(children) == 2, "a server and a fleet"
         process.terminate()

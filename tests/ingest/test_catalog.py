@@ -971,9 +971,11 @@ def test_derived_tables_show_with_their_comments_and_new_months_by_themselves(si
     assert not any("analytics" in file for file in catalog.files(site.data))
 
 
-def test_a_derived_table_that_cannot_be_read_hides_no_reading(site: Site) -> None:
+@pytest.mark.parametrize("month", ["2026-05", "2026-06"])
+def test_a_derived_table_that_cannot_be_read_hides_no_reading(site: Site, month: str) -> None:
     derive(site.data, "2026-05", 2)
-    (site.data.root / "portal/analytics/site_day/2026-05.parquet").write_bytes(b"nonsense")
+    derive(site.data, "2026-06", 2)
+    (site.data.root / f"portal/analytics/site_day/{month}.parquet").write_bytes(b"nonsense")
     site.commit(rows.samples(3))
     site.show()
 

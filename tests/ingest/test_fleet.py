@@ -151,3 +151,37 @@ def test_a_june_day_yields_what_dutch_roofs_yield() -> None:
             per_kwp = [wh / 1_000 / plant.site.kwp for wh in plant.daily_wh.values()]
             assert max(per_kwp) < 8
             assert 1.5 < sum(per_kwp) / len(per_kwp) < 7
+
+
+def test_a_town_has_neighbours_and_each_fault_once() -> None:
+    days = 3
+    span = fleet.Span.ending(datetime(2025, 6, 24, 23, tzinfo=fleet.ZONE), days)
+    sky = fleet.Sky(span, 1)
+    town = [fleet.Plant(site, sky, span) for site in fleet.town(12, 1, days)]
+    by_fault = {plant.site.fault: plant for plant in town}
+    assert len({plant.site.latitude for plant in town}) == 12
+    assert set(by_fault) == set(Fault)
+    assert sum(plant.site.fault is Fault.NONE for plant in town) == 7
+
+    dead = by_fault[Fault.DEAD]
+    polls = [event for event in dead.life() if event.measured]
+    began_s = dead.fault_from_s()
+    assert began_s is not None
+    assert datetime.fromtimestamp(began_s, fleet.ZONE).date() == span.days[2]
+    after = [event.measured for event in polls if event.measured and event.at_s >= began_s]
+    assert after
+    assert all(poll.ac_power_w == 0 and poll.dc_current_a == (0.0, 0.0) for poll in after)
+    assert dead.daily_wh[span.days[2]] < dead.daily_wh[span.days[1]] / 2
+
+    weak = by_fault[Fault.OVER_VOLTAGE]
+    polls = [event for event in weak.life() if event.measured]
+    tripped = [
+        number for number, event in enumerate(polls)
+        if event.measured and event.measured.ac_power_w == 0 and number
+        and (before := polls[number - 1].measured) is not None and before.ac_voltage_v > 253
+    ]  # fmt: skip
+    assert len(tripped) > 3
+
+    changes = [event.change for event in by_fault[Fault.UNPLUGGED].life()]
+    assert Change.LINK_DOWN in changes
+    assert Change.LINK_UP not in changes

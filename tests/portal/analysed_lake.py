@@ -92,9 +92,8 @@ class MadeLake:
         """As the lake reader's."""
         return (
             self._of(inverters)
-            .with_columns(pl.col("ts").dt.date().alias("date"))
-            .filter(pl.col("date").is_between(first, last))
-            .group_by("date")
+            .filter(pl.col("ts").dt.date().is_between(first, last))
+            .group_by((pl.col("ts").dt.epoch("s") // 3_600).alias("hour"))
             .agg(pl.len().cast(pl.Int64).alias("readings"), pl.col("received_at").max())
             .to_arrow()
         )

@@ -15,9 +15,9 @@ from sqlalchemy import Date, DateTime, Engine, insert
 from autarco_portal.people import ADDRESS_ATTRIBUTES, PERSONAL_ATTRIBUTES
 from autarco_portal.site import RoofPlane
 from autarco_portal.store import person_data  # noqa: F401 - its imports complete the schema
+from autarco_portal.store.declarative import Base, Instant
 from autarco_portal.store.engine import make_engine, writing
 from autarco_portal.store.person_rules import NOT_PERSONAL
-from autarco_portal.store.tables import Base, Instant
 
 if TYPE_CHECKING:
     from pathlib import Path

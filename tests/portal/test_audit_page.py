@@ -107,7 +107,7 @@ def test_an_action_without_a_sentence_is_told_all_the_same() -> None:
 
 
 _WRITTEN = re.compile(
-    r"""(?:AuditEntry\([^)]*?action=|_log\(\s*|_entry\(\s*|_note\(\s*)"([a-z_]+)\"""", re.DOTALL
+    r"""(?:AuditEntry\([^)]*?action=|_log\(\s*|_entry\(\s*(?:\w+,\s*)?)"([a-z_]+)\"""", re.DOTALL
 )
 
 

@@ -10,29 +10,37 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import msgspec
-import person_rows
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from person_rows import ANNA, BOB, LOGGERS, NOW, SERIALS
 from PIL import Image
 from sqlalchemy import delete
 
+import person_rows
 import rows
 from autarco_ingest import catalog, paths, schema
 from autarco_ingest.lake import Lake
 from autarco_ingest.table_store import LocalStore
-from autarco_portal import bundle, bundle_export, bundle_import, bundle_telemetry, photos
+from autarco_portal import (
+    bundle,
+    bundle_export,
+    bundle_import,
+    bundle_telemetry,
+    photos,
+    privacy_files,
+)
 from autarco_portal.bundle import BundleError
 from autarco_portal.lake_reader import LakeReader
 from autarco_portal.photos import Photo, PhotoFiles, PhotoKind
 from autarco_portal.portal_paths import PortalDirectory
 from autarco_portal.store import Store
+from autarco_portal.store.declarative import Base
 from autarco_portal.store.engine import make_engine, writing
 from autarco_portal.store.person_rules import REACHES
 from autarco_portal.store.record_tables import PhotoRow
-from autarco_portal.store.tables import Base, PersonRow
+from autarco_portal.store.tables import PersonRow
+from person_rows import ANNA, BOB, LOGGERS, NOW, SERIALS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -175,6 +183,11 @@ def fill_files(instance: Instance) -> None:
             }
         )
         pq.write_table(table, instance.directory.month("site_day", date(2025, month, 3)))
+    for site in ("annasite", "bobssite"):
+        place = instance.directory.settlements / site
+        place.mkdir(parents=True)
+        (place / "C-1.year-1.v1.json").write_text(f'{{"site_id":"{site}"}}')
+        (place / "C-1.year-1.v1.zip").write_bytes(site.encode())
     for site, colour in (("annasite", 10), ("annasite", 200), ("bobssite", 90)):
         buffer = io.BytesIO()
         Image.new("RGB", (8, 8), (colour, 0, 0)).save(buffer, "PNG")
@@ -227,6 +240,7 @@ def test_a_bundle_holds_every_table_that_is_about_the_person(bundled: Path) -> N
     assert manifest.members["telemetry/readings-2025.parquet"].rows == 28
     assert [name for name in found if name.startswith("photos/")]
     assert manifest.members["derived/site_day.csv"].rows == 2
+    assert found["settlements/annasite-C-1.year-1.v1.zip"] == b"annasite"
     assert set(manifest.columns) == {table.name for table in schema.TABLES}
     assert bundled.stat().st_mode & 0o077 == 0
 
@@ -262,7 +276,7 @@ def test_what_is_taken_elsewhere_has_no_scores(here: Instance, tmp_path: Path) -
 
     found = members(tmp_path / "anna.zip")
     assert "telemetry/readings-2025.csv" in found
-    assert not [name for name in found if name.startswith("derived/")]
+    assert not [name for name in found if name.startswith(("derived/", "settlements/"))]
     assert "records/alarms.json" not in found
 
 
@@ -310,6 +324,10 @@ def test_another_instance_hands_out_the_same_bytes(
         assert found[name] == content, name
     assert first.read_bytes() == second.read_bytes()
     assert there.store.sites.record("annasite") is not None
+    # What was brought along goes when he goes.
+    brought = 1 if profile == "access" else 0
+    assert privacy_files.delete_imported(there.directory, ANNA) == brought
+    assert not there.directory.imported(ANNA).exists()
 
 
 def test_a_bundle_comes_in_where_nobody_knows_the_person(here: Instance, bundled: Path) -> None:

@@ -83,3 +83,13 @@ def test_a_damaged_file_is_named(store: DerivedStore) -> None:
 
     with pytest.raises(DerivedError, match=str(file)):
         store.everything(derived.DETECTOR_STATE)
+
+
+def test_a_forgotten_site_is_in_no_table(store: DerivedStore, tmp_path: Path) -> None:
+    both = pl.concat([state("erase-me", MAY, 1), state("b", MAY, 2), state("erase-me", JUNE, 3)])
+    store.put(derived.DETECTOR_STATE, both, [MAY, JUNE])
+
+    assert store.forget(["erase-me"]) == 2
+    assert store.everything(derived.DETECTOR_STATE)["site_id"].to_list() == ["b"]
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert not any(b"erase-me" in file.read_bytes() for file in files)

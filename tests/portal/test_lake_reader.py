@@ -109,8 +109,11 @@ def test_energy_of_a_day_is_that_of_the_view(reader: LakeReader, tmp_path: Path)
 def test_what_came_and_what_lies_around(reader: LakeReader) -> None:
     first = MIDNIGHT.date()
     came = reader.received(["A"], first, first + DAY).to_pylist()
-    assert [(row["date"], row["readings"]) for row in came] == [(first, 3), (first + DAY, 24)]
-    assert came[1]["received_at"] == MIDNIGHT + timedelta(hours=25, seconds=2)
+    hour = int(MIDNIGHT.timestamp()) // 3_600
+    assert [(row["hour"], row["readings"]) for row in came] == [
+        (hour + number, 1) for number in range(-1, 26)
+    ]
+    assert came[-1]["received_at"] == MIDNIGHT + timedelta(hours=25, seconds=2)
 
     # None of these has a counter.
     assert len(reader.around(["A"], MIDNIGHT, MIDNIGHT + DAY, DAY)) == 0

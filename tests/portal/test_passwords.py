@@ -188,6 +188,9 @@ def test_failures_are_forgotten_after_a_day() -> None:
         ("203.0.113.77", "203.0.113.77", "203.0.113.0/24"),
         ("::ffff:203.0.113.77", "203.0.113.77", "203.0.113.0/24"),
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64", "2001:db8:1::/48"),
+        ("fe80::1:2%eth0", "fe80::/64", "fe80::/48"),
+        ("", "unknown", "unknown"),
+        ("/run/portal.sock", "unknown", "unknown"),
     ],
 )
 def test_addresses_are_counted_by_customer_and_kept_cut(

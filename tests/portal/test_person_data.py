@@ -11,10 +11,12 @@ import pytest
 from sqlalchemy import select, update
 
 import person_rows
+from autarco_portal.site_record import Address, NewSite
+from autarco_portal.store.declarative import Base
 from autarco_portal.store.engine import StoreError, make_engine, reading, writing
 from autarco_portal.store.person_data import ANOTHER, PersonData
 from autarco_portal.store.person_rules import NOT_PERSONAL, REACHES, REFERENCED
-from autarco_portal.store.tables import Base, GrantRow, InverterRow, SiteOwnerRow
+from autarco_portal.store.tables import GrantRow, InverterRow, SiteOwnerRow
 from person_rows import ANNA, BOB, NOW, START
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine, Table
 
     from autarco_portal.person_record import PersonRecords
+    from autarco_portal.store import Store
 
 TABLES = Base.metadata.tables
 WHO = {"people", "sites"}
@@ -224,6 +227,23 @@ def test_an_empty_instance_hands_out_the_same_records(engine: Engine, empty: Eng
     for table, records in found.records.items():
         assert again.records[table] == records, table
     assert again == found
+
+
+def test_each_kind_of_database_takes_somebody_in_and_counts_on(
+    engine: Engine, store: Store
+) -> None:
+    found = PersonData(engine).collect(ANNA, NOW)
+
+    store.person_data.restore(found, NOW)
+
+    assert store.person_data.collect(ANNA, NOW) == found
+    new = NewSite(
+        name="Buren",
+        address=Address(street="Dorpsstraat 2", postcode="3511 AB", city="Utrecht"),
+        latitude=52.0,
+        longitude=5.0,
+    )
+    assert store.sites.add(new, NOW).number == 2
 
 
 def test_a_house_bought_and_one_sold_stay_what_they_were(engine: Engine, empty: Engine) -> None:

@@ -11,13 +11,13 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
-import privacy_samples as samples
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import smtp_server
 from PIL import Image
 
+import privacy_samples as samples
+import smtp_server
 from autarco_ingest.paths import DataDirectory
 from autarco_portal import guarantee, mail_queue
 from autarco_portal.audit import AuditEntry

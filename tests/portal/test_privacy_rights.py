@@ -8,10 +8,10 @@ from __future__ import annotations
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
-import privacy_samples as samples
 import pytest
-import smtp_server
 
+import privacy_samples as samples
+import smtp_server
 from autarco_ingest.paths import DataDirectory
 from autarco_portal import privacy_duties, privacy_guarantees
 from autarco_portal.audit import AuditEntry

@@ -179,9 +179,18 @@ def test_a_hold_keeps_what_it_names_and_nothing_beside_it() -> None:
     assert ended == erasure.preview(HOLDINGS, today=TODAY)
     other = erasure.preview(HOLDINGS, today=TODAY, holds=(hold("*", "p2"),))
     assert other == ended
-    everything = erasure.preview(HOLDINGS, today=TODAY, holds=(hold("*"),))
-    assert everything.removed == {}
-    assert everything.photos_deleted == 0
+
+
+@pytest.mark.parametrize("store", ["*", "login_sessions"])
+def test_a_hold_on_what_is_nothing_without_the_person_blocks_the_erasure(store: str) -> None:
+    free = erasure.preview(HOLDINGS, today=TODAY)
+    case = Case(case_id="e1", request_id="r1", impact=free, cooling_off_days=7, previewed_at=NOW)
+    case = erasure.confirm(case, at=NOW, by="p1", impact_sha256=free.sha256())
+    blocked = erasure.preview(HOLDINGS, today=TODAY, holds=(hold(store),))
+    assert blocked.blocked_by == ("case 26/123",)
+    with pytest.raises(PrivacyError, match="legal hold blocks"):
+        erasure.begin(case, blocked, at=NOW + 8 * DAY)
+    assert erasure.begin(case, free, at=NOW + 8 * DAY).begun_at == NOW + 8 * DAY
 
 
 def test_holds_are_looked_at_again() -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
-    from autarco_portal.research_export import Manifest
+    from autarco_portal.research_export import Released
     from autarco_portal.research_release import Product, Report
 
 FROM, TO = date(2025, 6, 2), date(2025, 6, 10)
@@ -129,7 +129,7 @@ def ids() -> Callable[[], str]:
 
 def release(
     tmp_path: Path, lake: Lake, product: Product, **changes: object
-) -> tuple[Manifest, Report, Path]:
+) -> tuple[Released, Report, Path]:
     plan = Plan(
         product=product,
         from_on=FROM,
@@ -139,7 +139,7 @@ def release(
         recipient="Universiteit" if product == "sites" else "",
     )
     refusals = changes.pop("refusals", {})
-    manifest, report = research_export.export(
+    released = research_export.export(
         msgspec.structs.replace(plan, **changes),
         SITES,
         {},
@@ -149,7 +149,7 @@ def release(
         today=date(2025, 7, 1),
         progress=lambda done, days: None,
     )
-    return manifest, report, plan.out
+    return released, released.report, plan.out
 
 
 def test_aggregates_are_of_large_areas_and_say_what_these_made(tmp_path: Path, lake: Lake) -> None:
@@ -213,8 +213,10 @@ def test_an_incomplete_day_is_in_no_sum(tmp_path: Path, lake: Lake) -> None:
 
 
 def test_each_site_is_one_of_ten_by_all_that_is_told_of_it(tmp_path: Path, lake: Lake) -> None:
-    _, report, out = release(tmp_path, lake, "sites")
+    released, report, out = release(tmp_path, lake, "sites")
 
+    assert len(released.sites) == 38
+    assert set(released.sites) < {site.site_id for site in SITES}
     sites = pl.read_parquet(out / "sites.parquet")
     told = Counter(sites.drop("id").rows())
     assert min(told.values()) >= 10

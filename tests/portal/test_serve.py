@@ -25,6 +25,10 @@ from portal_world import BATTERY, EMPTY, FOREIGN, HYBRID, NEW, NORTH, OLD, TWIN,
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
+pytestmark = pytest.mark.filterwarnings(
+    # The client's own, and its code is not ours to change.
+    "ignore:BasicAuth is deprecated:DeprecationWarning"
+)
 READY_S = 90.0
 PEER_S = 20.0
 
@@ -199,7 +203,7 @@ def test_the_client_gets_an_empty_site(server: Server) -> None:
 
 def test_the_client_tells_a_wrong_password_from_a_foreign_site(server: Server) -> None:
     with pytest.raises(AutarcoAuthenticationError):
-        by_client(server, lambda client: client.get_account(), secret="wrong")
+        by_client(server, lambda client: client.get_account(), secret="wrong")  # noqa: S106
     with pytest.raises(AutarcoAuthenticationError):
         by_client(server, lambda client: client.get_account(), who="disabled")
     with pytest.raises(AutarcoConnectionError):
@@ -207,7 +211,8 @@ def test_the_client_tells_a_wrong_password_from_a_foreign_site(server: Server) -
 
 
 HOSTILE = {
-    "an upgrade to nothing": b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: \x00\r\nConnection: Upgrade\r\n\r\n",
+    "an upgrade to nothing": b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: \x00\r\n"
+    b"Connection: Upgrade\r\n\r\n",
     "a malformed websocket": b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
     b"Connection: Upgrade\r\nSec-WebSocket-Key: a\r\nSec-WebSocket-Version: x\r\n\r\n",
     "http/2 without asking": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x12\x04\x00",
@@ -218,8 +223,8 @@ HOSTILE = {
     "two lengths": b"POST /sign-in HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n"
     b"Content-Length: 40\r\n\r\nabcd",
     "a negative length": b"POST /sign-in HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
-    "a chunk of eternity": b"POST /sign-in HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-    b"FFFFFFFFFFFFFFFF\r\nx",
+    "a chunk of eternity": b"POST /sign-in HTTP/1.1\r\nHost: x\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFF\r\nx",
     "a header without an end": b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 1_000_000,
     "ten thousand headers": b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 10_000 + b"\r\n",
     "long headers": b"GET /health HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 50_000 + b"\r\n\r\n",

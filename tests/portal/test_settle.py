@@ -36,6 +36,7 @@ from autarco_portal import (
 from autarco_portal.derived_store import DerivedStore
 from autarco_portal.guarantee_contract import Contract
 from autarco_portal.guarantee_evidence import Credit, GuaranteeError
+from autarco_portal.guarantee_record import GuaranteeStatus
 from autarco_portal.guarantee_terms import Guarantee, GuaranteeFile
 from autarco_portal.incidents import Cause, Incident, Severity, State, Verdict
 from autarco_portal.portal_paths import PortalDirectory
@@ -43,6 +44,8 @@ from autarco_portal.settle_evidence import SettleError
 from autarco_portal.settle_load import Loader
 from autarco_portal.settle_model import Modelled
 from autarco_portal.site import Inverter, RoofPlane, Site
+from autarco_portal.site_record import Address, NewSite
+from autarco_portal.store import migrate, open_store
 from autarco_portal.weather import Station, WeatherFile, conform
 from autarco_portal.weather_store import WeatherStore
 
@@ -594,6 +597,32 @@ class TestCommand:
 
         assert cli.main(["settle", "roof0001", "3", "--data", str(data)]) == 1
         assert "A person must look: year_3_coverage_below_minimum." in capsys.readouterr().out
+
+    def test_with_a_store_it_settles_what_stands_there(
+        self, data: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        agreed = msgspec.structs.replace(CONTRACT, uncovered="prorate")
+        keep(data, [], [])
+        keep_weather(data, date(2024, 1, 1), date(2026, 5, 30))
+        command = ["settle", "roof0001", "3", "--data", str(data)]
+        new = NewSite(
+            name="A", address=Address(street="Z 1", postcode="3511 ZZ", city="U"),
+            public_key="roof0001", latitude=SITE.latitude, longitude=SITE.longitude,
+            commissioned_on=SITE.commissioned_on, planes=SITE.planes, inverters=SITE.inverters,
+        )  # fmt: skip
+        migrate(str(portal_of(data).database))
+        with open_store(str(portal_of(data).database)) as store:
+            store.sites.add(new, NOW)
+            store.guarantees.add(agreed, NOW, GuaranteeStatus.SUSPENDED)
+            assert cli.main(command) == 2
+            assert "C-1 is suspended" in capsys.readouterr().err
+            store.guarantees.set_status("C-1", GuaranteeStatus.ACTIVE, NOW)
+
+            assert cli.main(command) == 0
+            (kept,) = store.guarantees.settlements("C-1")
+            assert kept.settlement.years[0].measured_kwh == Decimal("3560.0")
+            store.sites.set_restricted("roof0001", NOW)
+            assert cli.main(command) == 2
 
     def test_a_refusal_is_one_sentence(
         self, data: Path, capsys: pytest.CaptureFixture[str]

@@ -33,7 +33,8 @@ type ByInverter = HashMap<Text<16>, Newest, ahash::RandomState>;
 #[derive(Debug, Default)]
 pub(crate) struct Latest {
     open: ByInverter,
-    /// Of readings that were handed out meanwhile, with these.
+    /// Of readings that were handed out meanwhile, with these: what is sealed within the seconds
+    /// after which somebody asks again.
     kept: Vec<(Chunks, ByInverter)>,
 }
 

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING
 from litestar import Router
 
 from autarco_portal import rate_limit
-from autarco_portal.api import accounts, alarms, document, guarantees, performance, readings, sites
+from autarco_portal.api import (
+    accounts,
+    alarms,
+    document,
+    guarantees,
+    performance,
+    privacy,
+    privacy_links,
+    readings,
+    sites,
+)
 from autarco_portal.web_etag import ETags
 
 if TYPE_CHECKING:
@@ -33,6 +43,8 @@ def router(clock: Callable[[], float]) -> Router:
             *alarms.ROUTES,
             *guarantees.ROUTES,
             *accounts.ROUTES,
+            *privacy.ROUTES,
+            *privacy_links.ROUTES,
             document.openapi_document,
         ],
         guards=[rate_limit.guard(RATE, clock)],

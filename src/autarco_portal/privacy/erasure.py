@@ -31,6 +31,10 @@ CLAIM_YEARS = 5
 """A claim to compensation lapses five years after it was known (article 3:310 BW)."""
 
 
+KEPT_APART = frozenset({"support_notes", "leads", "photos", "readings"})
+"""Stores whose rows make sense, as evidence, without the person they are about."""
+
+
 class GuaranteeHolding(msgspec.Struct, frozen=True, kw_only=True):
     """A guarantee of a site, and how many of its years were settled with a payment."""
 
@@ -88,6 +92,8 @@ class Impact(msgspec.Struct, frozen=True, kw_only=True):
     removed: dict[str, int]
     """Rows, by table."""
     kept: tuple[Kept, ...]
+    blocked_by: tuple[str, ...] = ()
+    """Why it cannot be carried out for now: holds on what cannot be kept without the person."""
 
     def sha256(self) -> str:
         """Returns the hash by which it is confirmed."""
@@ -169,7 +175,8 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
 def preview(holdings: Holdings, *, today: date, holds: tuple[Hold, ...] = ()) -> Impact:
     """Returns what erasing the person does on that day.
 
-    Holds on a store keep that store's rows of the person; a hold on `*` keeps all of them.
+    A hold keeps what can be kept without the person (`KEPT_APART`); one on anything else, or on
+    `*`, blocks the erasure until it ends.
     """
     alone = [site for site in holdings.sites if site.other_owners == 0]
     mine = {holdings.person, *(site.site_id for site in alone)}
@@ -177,23 +184,18 @@ def preview(holdings: Holdings, *, today: date, holds: tuple[Hold, ...] = ()) ->
     kept = [*_kept_invoices(holdings, today), *_kept_guarantees(alone, today)]
     if moved := sum(len(site.moved) for site in alone):
         kept.append(Kept(what="readings", count=moved, why="the inverter is somebody else's now"))
-    removed = {}
-    for table, count in sorted(holdings.records.items()):
-        hold = held.get(table) or held.get("*")
-        if hold is None:
-            removed[table] = count
-        elif count:
-            kept.append(Kept(what=table, count=count, why=f"legal hold: {hold.reason}"))
     photos = sum(site.photos for site in alone)
-    if photos and (hold := held.get("photos") or held.get("*")):
-        kept.append(Kept(what="photos", count=photos, why=f"legal hold: {hold.reason}"))
-        photos = 0
-    devices = alone
-    if hold := held.get("readings") or held.get("*"):
-        count = sum(len(site.inverters) for site in alone)
-        if count:
-            kept.append(Kept(what="readings", count=count, why=f"legal hold: {hold.reason}"))
-        devices = []
+    devices = sum(len(site.inverters) for site in alone)
+    counts = {**holdings.records, "photos": photos, "readings": devices}
+    for store in KEPT_APART & held.keys():
+        if counts.get(store, 0):
+            why = f"legal hold: {held[store].reason}"
+            kept.append(Kept(what=store, count=counts[store], why=why))
+    removed = {
+        table: count
+        for table, count in sorted(holdings.records.items())
+        if table not in KEPT_APART & held.keys()
+    }
     kept.append(
         Kept(
             what="request", count=1, why="proof that the request was carried out",
@@ -209,10 +211,19 @@ def preview(holdings: Holdings, *, today: date, holds: tuple[Hold, ...] = ()) ->
         ),
         # Also under a hold: what stays is frozen, and nothing more comes in.
         loggers_refused=tuple(sorted({sn for site in alone for sn in site.loggers})),
-        inverters_erased=tuple(sorted({sn for site in devices for sn in site.inverters})),
-        photos_deleted=photos,
+        inverters_erased=tuple(
+            sorted({sn for site in alone for sn in site.inverters if "readings" not in held})
+        ),
+        photos_deleted=0 if "photos" in held else photos,
         removed=removed,
         kept=tuple(kept),
+        blocked_by=tuple(
+            sorted(
+                hold.reason
+                for store, hold in held.items()
+                if store == "*" or (store in holdings.records and store not in KEPT_APART)
+            )
+        ),
     )
 
 
@@ -259,6 +270,8 @@ def begin(case: Case, now_impact: Impact, *, at: datetime) -> Case:
     check_due(case, at)
     if case.begun_at is not None:
         return case
+    if now_impact.blocked_by:
+        raise PrivacyError(f"a legal hold blocks the erasure: {'; '.join(now_impact.blocked_by)}")
     if found := differences(case.impact, now_impact):
         raise PrivacyError(f"the effect is not what was confirmed, ask again: {'; '.join(found)}")
     return msgspec.structs.replace(case, begun_at=at)

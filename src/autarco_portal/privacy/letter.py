@@ -254,3 +254,18 @@ def new_policy(starts_on: date, link: str, language: str) -> Letter:
         return Letter(subject="Ons privacybeleid verandert", text=text)
     text = f"From {starts_on} on our new privacy policy applies. You can read it here:\n{link}\n"
     return Letter(subject="Our privacy policy changes", text=text)
+
+
+def confirm_newsletter(link: str, language: str) -> Letter:
+    """Returns the mail of the double opt-in."""
+    if language == "nl":
+        text = (
+            f"U vroeg om onze nieuwsbrief. Bevestig dat hier:\n{link}\n\n"
+            "Was u het niet, dan hoeft u niets te doen: u krijgt hem niet.\n"
+        )
+        return Letter(subject="Bevestig uw aanmelding voor de nieuwsbrief", text=text)
+    text = (
+        f"You asked for our newsletter. Confirm it here:\n{link}\n\n"
+        "If it was not you, do nothing: you will not get it.\n"
+    )
+    return Letter(subject="Confirm your subscription to the newsletter", text=text)

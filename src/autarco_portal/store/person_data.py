@@ -14,8 +14,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
-from sqlalchemy import ColumnElement, Date, Engine, Table, and_, false, insert, or_, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import ColumnElement, Date, Engine, Table, and_, false, func, insert, or_, select
 
 from autarco_portal.person_record import Households, PersonRecords, Present, Record
 from autarco_portal.store import privacy_tables, record_tables  # noqa: F401 - tables of Base
@@ -87,11 +86,6 @@ class PersonData:
         try:
             with writing(self._engine) as session:
                 _restore(session, records, now)
-        except IntegrityError as error:
-            raise StoreError(
-                "the person, a site or its number is known here already, or a record lacks a "
-                "value: bring a whole bundle into an empty instance"
-            ) from error
         except (KeyError, TypeError, ValueError, msgspec.MsgspecError) as error:
             raise StoreError("the records do not fit the tables of this program") from error
 
@@ -270,6 +264,7 @@ def _organisations(session: Session, records: Mapping[str, Sequence[Record]]) ->
 
 
 def _restore(session: Session, records: PersonRecords, now: datetime) -> None:
+    _check_new(session, records)
     for record in records.records["organisations"]:
         if session.get(OrganisationRow, record["organisation_id"]) is None:
             session.add(OrganisationRow(created_at=now, **record))
@@ -294,6 +289,7 @@ def _restore(session: Session, records: PersonRecords, now: datetime) -> None:
         for record in records.records.get(HOUSEHOLDS, ())
         if not _follows(record, records.records.get("inverters", ()))
     ]
+    _count_on(session)
     for name, left in kept.items():
         session.add_all(
             ImportedRow(
@@ -314,6 +310,35 @@ def _follows(record: Record, inverters: Sequence[Record]) -> bool:
         if one["serial_number"] == record["serial_number"]
     ]
     return datetime.fromisoformat(record["from_at"]) in begins and record["site_id"] != ANOTHER
+
+
+def _count_on(session: Session) -> None:
+    """Lets PostgreSQL go on counting sites behind the numbers that came along."""
+    if session.get_bind().dialect.name == "postgresql":
+        last = select(func.max(SiteRow.number)).scalar_subquery()
+        counter = func.pg_get_serial_sequence("sites", "number")
+        session.execute(select(func.setval(counter, last)).where(last.is_not(None)))
+
+
+def _check_new(session: Session, records: PersonRecords) -> None:
+    people = [one["email"] for one in records.records["people"]]
+    sites = records.records.get("sites", ())
+    known = (
+        select(PersonRow.person_id).where(
+            or_(PersonRow.person_id == records.person_id, PersonRow.email.in_(people))
+        ),
+        select(SiteRow.number).where(
+            or_(
+                SiteRow.number.in_([one["number"] for one in sites]),
+                SiteRow.public_key.in_([one["public_key"] for one in sites]),
+            )
+        ),
+    )
+    if any(session.scalar(question) is not None for question in known):
+        raise StoreError(
+            "the person, a site or its number is known here already: bring a bundle into an empty "
+            "instance"
+        )
 
 
 _ORDINARY: dict[str, dict[str, object]] = {"accounts": {"generation": 0}}

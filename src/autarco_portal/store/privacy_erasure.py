@@ -228,7 +228,7 @@ def _keep_proof(session: Session, case: Case, proof: Proof, entry: AuditEntry) -
 def person_columns() -> dict[str, tuple[str, ...]]:
     """Returns which columns of which tables name a person, by the tables' own definitions."""
     return {
-        table.name: columns
+        str(table.name): columns
         for table in Base.metadata.sorted_tables
         if (columns := _person_columns(table))
     }
@@ -265,7 +265,7 @@ def _rows_by_table(session: Session, person_id: str, sites: list[int]) -> dict[s
             wanted = wanted | condition
         count = session.scalar(select(func.count()).select_from(table).where(wanted)) or 0
         if count:
-            counts[table.name] = count
+            counts[str(table.name)] = count
     return counts
 
 

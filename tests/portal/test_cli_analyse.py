@@ -1,0 +1,122 @@
+"""`analyse` says in one sentence what it cannot do, and runs over a real lake."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import msgspec
+import polars as pl
+import pytest
+
+import rows
+from analysed_lake import FIRST, made_rows, sites
+from autarco_ingest import catalog, paths, schema
+from autarco_ingest.lake import Lake
+from autarco_ingest.table_store import LocalStore
+from autarco_portal import cli
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ROOFS = sites(6)
+JSON = msgspec.json.encode(ROOFS)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A data directory with six roofs, and no reading."""
+    (tmp_path / "portal").mkdir()
+    (tmp_path / "portal" / "sites.json").write_bytes(JSON)
+    return tmp_path
+
+
+@pytest.fixture
+def with_lake(root: Path) -> Path:
+    """The same, with their readings of two days."""
+    data = paths.DataDirectory.at(root)
+    data.create()
+    lake = Lake(LocalStore(data.lake), "n1")
+    made = made_rows(ROOFS, 2).with_columns(
+        pl.col("energy_today_wh", "energy_total_wh", "status").cast(pl.Int64)
+    )
+    whole = rows.readings(*(rows.reading(**row) for row in made.to_dicts()))
+    lake.commit(1, whole, schema.empty(schema.SESSIONS), schema.empty(schema.QUARANTINE))
+    catalog.rebuild(
+        data, catalog.Moment(readings=lake.files("readings")), time_zone="Europe/Amsterdam"
+    )
+    return root
+
+
+def analyse(root: Path, *arguments: str) -> int:
+    return cli.main(["analyse", "--data", str(root), *arguments])
+
+
+def test_days_of_a_real_lake(with_lake: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = with_lake
+    last = str(FIRST + timedelta(days=1))
+
+    assert analyse(root, "--from", str(FIRST), "--to", last) == 0
+    assert "2 days, 0 incidents found" in capsys.readouterr().out
+    assert analyse(root, "--to", last) == 0
+    assert "done before" in capsys.readouterr().out
+
+    data = paths.DataDirectory.at(root)
+    shown = catalog.query(
+        data, "FROM analytics.site_day SELECT site_id, energy_kwh WHERE coverage > 0.99"
+    )
+    lake = catalog.query(data, "FROM daily_energy SELECT energy_kwh ORDER BY inverter_sn, day")
+    assert len(shown) == 12
+    assert shown.sort_by("site_id").column("energy_kwh").to_pylist() == pytest.approx(
+        lake.column("energy_kwh").to_pylist()
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "no day was analysed yet; say --from"),
+        (["--from", "2025-06-02", "--to", "2025-06-01"], "--from 2025-06-02 is after --to"),
+        (["--from", "2025-06-01", "--to", "2025-06-01", "--site", "nobody"], "no site nobody"),
+    ],
+)
+def test_wrong_use(
+    root: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    assert analyse(root, *arguments) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_what_is_no_day_is_refused(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        analyse(root, "--from", "1 May")
+    assert "'1 May' is not a day" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "there are no sites"),
+        (b"{", "sites.json"),
+        (b"[]", "there are no sites to analyse"),
+        (JSON.replace(b'"latitude":52.0,', b'"latitude":152.0,'), "not a place"),
+        (JSON.replace(b'"planes"', b'"plane"'), "planes"),
+    ],
+)
+def test_wrong_sites(
+    root: Path, capsys: pytest.CaptureFixture[str], text: bytes | None, said: str
+) -> None:
+    file = root / "portal" / "sites.json"
+    file.unlink() if text is None else file.write_bytes(text)
+
+    assert analyse(root, "--from", "2025-06-01", "--to", "2025-06-01") == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_without_a_catalog(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert analyse(root, "--from", "2025-06-01", "--to", "2025-06-01") == 2
+    assert "no catalog" in capsys.readouterr().err
