@@ -113,6 +113,26 @@ SEES: dict[str, set[str]] = {
 """Who gets 200; everybody else 404."""
 
 
+BEFORE_SIGNING_IN = {
+    "/sign-in",
+    "/sign-in/code",
+    "/sign-in/again",
+    "/invitation/{link:str}",
+    "/profile/second-factor",
+    "/static/{name:str}",
+}
+"""Pages whose tests are below, or that are the same for everybody."""
+
+
+def test_no_page_is_missing_here() -> None:
+    pages = {
+        path for handler in HANDLERS if "GET" in handler.http_methods for path in handler.paths
+    }
+    kinds = {re.sub(r"(?<=.)/[^/]+$", "/{}", path) for path in SEES}
+    tested = {re.sub(r"\{[^}]*\}", "{}", path) for path in pages - BEFORE_SIGNING_IN}
+    assert tested == kinds - {"/{}"} | {path for path in SEES if path.count("/") == 1}
+
+
 @pytest.mark.parametrize("who", PEOPLE)
 def test_pages_are_there_for_whom_they_concern(
     who: str, browser: Browser, world: World, incident: str
@@ -329,17 +349,10 @@ def test_an_alarm_is_taken_on_by_who_may_and_says_by_whom(
     assert record.acknowledged_by == world.ids["installer"]
 
 
-def test_a_first_run_explains_itself(tmp_path_factory: pytest.TempPathFactory) -> None:
-    world = World(tmp_path_factory.mktemp("first"))
-    try:
-        for key in (NORTH, HYBRID, EMPTY):
-            world.store.sites.end_owner(key, world.ids["owner"], world.now)
-        keys = Keys(world)
-        with TestClient(assemble(world.portal, keys.accounts)) as client:
-            shown = text_of(Browser(client, keys).sign_in("owner").get("/"))
-            assert "Uw account is niet aan een installatie gekoppeld" in shown
-    finally:
-        world.close()
+def test_somebody_without_a_site_is_told_how_one_comes(browser: Browser) -> None:
+    shown = text_of(browser.sign_in("support").get("/"))
+    assert "Er is nog niets te zien" in shown
+    assert "Uw account is niet aan een installatie gekoppeld" in shown
 
 
 @pytest.mark.parametrize(
