@@ -12,8 +12,6 @@ import secrets
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from made_lake import MadeLake
-
 from autarco_portal.account import LoginSession
 from autarco_portal.accounts import Accounts
 from autarco_portal.live_fleet import Fleet, Placed
@@ -32,6 +30,7 @@ from autarco_portal.secret import Secret, digest
 from autarco_portal.site import Inverter, RoofPlane
 from autarco_portal.site_record import Address, NewSite
 from autarco_portal.store import Store, open_store
+from made_lake import MadeLake
 from reading_rows import reading
 
 if TYPE_CHECKING:
