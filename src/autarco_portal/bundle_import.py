@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from autarco_portal.bundle import Manifest, OpenBundle
+    from autarco_portal.person_record import Record
     from autarco_portal.portal_paths import PortalDirectory
     from autarco_portal.store import Store
 
@@ -54,6 +55,9 @@ def take_in(
         person = records.records["people"][0]
         if store.people.get(records.person_id) or store.people.by_email(str(person.get("email"))):
             raise BundleError("the person is known here already")
+        # Before any file is written: a site of that key has settlements of its own.
+        if any(store.sites.record(str(one.get("public_key"))) for one in _sites(records)):
+            raise BundleError("a site of the bundle is known here already")
         with tempfile.TemporaryDirectory(dir=directory.root, prefix=".import-") as room:
             files = _extract(given, "telemetry", Path(room))
             _check_whose(files, records, store)
@@ -86,6 +90,10 @@ def _records(given: OpenBundle) -> PersonRecords:
     return PersonRecords(
         person_id=given.manifest.person_id, records={"organisations": [], **tables}
     )
+
+
+def _sites(records: PersonRecords) -> Sequence[Record]:
+    return records.records.get("sites", ())
 
 
 def _check_whose(files: Sequence[Path], records: PersonRecords, store: Store) -> None:
@@ -137,7 +145,7 @@ def _load(files: Sequence[Path], data: Path) -> None:
 def _keep_settlements(
     given: OpenBundle, records: PersonRecords, directory: PortalDirectory, room: Path
 ) -> None:
-    sites = {str(one.get("public_key")) for one in records.records.get("sites", ())}
+    sites = {str(one.get("public_key")) for one in _sites(records)}
     for name in given.names("settlements"):
         site, _, file = Path(name).name.partition("-")
         if site not in sites or not _IDENTIFIER.fullmatch(site) or not file:
