@@ -147,6 +147,8 @@ def describe_site(portal: Here, actor: Asking, key: Key) -> SiteDetail:
     """Place, roof planes and inverters."""
     who, record = seen(portal, actor, key)
     shows = may(who, Action.VIEW_CONTACT, record.access)
+    if shows:
+        portal.looked(who, record, "view_contact")
     return SiteDetail(
         public_key=record.public_key,
         number=record.number,
