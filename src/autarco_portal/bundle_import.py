@@ -55,9 +55,6 @@ def take_in(
         person = records.records["people"][0]
         if store.people.get(records.person_id) or store.people.by_email(str(person.get("email"))):
             raise BundleError("the person is known here already")
-        # Before any file is written: a site of that key has settlements of its own.
-        if any(store.sites.record(str(one.get("public_key"))) for one in _sites(records)):
-            raise BundleError("a site of the bundle is known here already")
         with tempfile.TemporaryDirectory(dir=directory.root, prefix=".import-") as room:
             files = _extract(given, "telemetry", Path(room))
             _check_whose(files, records, store)
@@ -97,7 +94,7 @@ def _sites(records: PersonRecords) -> Sequence[Record]:
 
 
 def _check_whose(files: Sequence[Path], records: PersonRecords, store: Store) -> None:
-    """Refuses telemetry of devices that are not the person's, or that hang somewhere here."""
+    """Refuses sites and inverters that are here, and telemetry of devices that are not his."""
     homes = records.records.get("households", ())
     mine: dict[str, set[object]] = {
         "inverter_sn": {one.get("serial_number") for one in homes},
@@ -106,6 +103,9 @@ def _check_whose(files: Sequence[Path], records: PersonRecords, store: Store) ->
     for serial in mine["inverter_sn"]:
         if not isinstance(serial, str) or store.sites.by_inverter(serial) is not None:
             raise BundleError("an inverter of the bundle is known here already")
+    # Before any file is written: a site of that key has settlements of its own.
+    if any(store.sites.record(str(one.get("public_key"))) for one in _sites(records)):
+        raise BundleError("a site of the bundle is known here already")
     for file in files:
         name = "inverter_sn" if file.stem.startswith("readings-") else "logger_sn"
         try:

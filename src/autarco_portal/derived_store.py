@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from autarco_ingest import durable, paths
@@ -139,7 +140,7 @@ class DerivedStore:
         return gone
 
     def _load(self, file: Path, table: Derived, site_id: str | None = None) -> pl.DataFrame:
-        only = None if site_id is None else [("site_id", "=", site_id)]
+        only = None if site_id is None else pc.field("site_id") == site_id
         try:
             rows = pl.DataFrame(pq.read_table(file, filters=only))
         except (OSError, pa.ArrowException) as error:

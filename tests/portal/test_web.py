@@ -8,6 +8,7 @@ import pytest
 import structlog
 from litestar import get, post
 from litestar.exceptions import NotFoundException
+from litestar.params import FromPath
 from litestar.testing import TestClient
 
 from autarco_portal import web, web_problems
@@ -41,7 +42,7 @@ def away() -> None:
 
 
 @get("/api/link/{link:str}", sync_to_thread=True)
-def link(link: str) -> None:
+def link(link: FromPath[str]) -> None:
     raise RuntimeError("it broke")
 
 
