@@ -59,9 +59,9 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
     parallelism: int = 4
     at_once: int = 2
     """Passwords compared at the same time: more would take memory and win nothing on two cores."""
-    waiting_max: int = 14
-    """Who comes when so many wait already is turned away: each holds a thread of the server, and
-    without threads nobody sees a page."""
+    waiting_max: int = 2
+    """Who comes when so many wait already is turned away: each holds a thread of the server, which
+    has six on two cores, and without threads nobody sees a page."""
 
 
 def check_password(password: Secret, *, email: str, name: str) -> None:

@@ -372,3 +372,8 @@ def test_who_looks_at_anothers_site_is_in_the_log_once_a_day(
     assert found.count(("view_site", thing, owner, None)) == 1
     assert found.count(("view_contact", thing, owner, None)) == 1
     assert not any(action == "view_contact" for action, *_ in looks("guest"))
+
+
+def test_a_number_no_site_can_have_is_refused(client: TestClient[Litestar]) -> None:
+    assert client.get(f"/api/v1/sites?after={2**31 - 1}").json()["items"] == []
+    assert client.get(f"/api/v1/sites?after={10**23}").status_code == 400
