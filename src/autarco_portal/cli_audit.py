@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from autarco_portal.cli_command import DONE, FINDINGS, UsageError
@@ -10,14 +11,8 @@ from autarco_portal.cli_store import add_verb, nothing_to_do, opened
 if TYPE_CHECKING:
     import argparse
 
-    from autarco_portal.audit import Seal, SealedEntry
-    from autarco_portal.audit_page import Standing
+    from autarco_portal.audit import Seal
     from autarco_portal.cli_command import Add
-    from autarco_portal.people import Person
-    from autarco_portal.store import Store
-
-ENTRIES_MAX = 1_000
-"""The newest; a page has no use for more, a bundle has all."""
 
 
 def register(add: Add) -> None:
@@ -41,65 +36,24 @@ def register(add: Add) -> None:
 def _show(parsed: argparse.Namespace) -> int:
     import msgspec
 
-    from autarco_portal import audit_page
+    from autarco_portal import audit_reading
 
+    now = datetime.now(UTC)
     with opened(parsed) as store:
-        person, sites = _whose(parsed.whose, store)
-        entries: list[SealedEntry] = []
+        person = store.people.by_email(parsed.whose)
         if person is not None:
-            entries += store.audit.of(subject=person.person_id, limit=ENTRIES_MAX)
-        for key in sites:
-            entries += store.audit.of(thing=f"site:{key}", limit=ENTRIES_MAX)
-        lines = audit_page.lines(
-            entries,
-            person_id=person.person_id if person else "",
-            standings=_standings({sealed.entry.actor for sealed in entries}, store),
-            site_names=sites,
-            language=parsed.language,
-        )
+            lines = audit_reading.of_person(store, person.person_id, now, parsed.language)
+        else:
+            record = store.sites.record(parsed.whose)
+            if record is None:
+                raise UsageError("there is no such site and nobody with that e-mail address")
+            lines = audit_reading.of_site(store, record, now, parsed.language)
     for line in lines:
         if parsed.format == "json":
             print(msgspec.json.encode(line).decode())
         else:
             print(f"{line.at:%Y-%m-%d %H:%M} UTC  {line.sentence}")
     return DONE
-
-
-def _whose(text: str, store: Store) -> tuple[Person | None, dict[str, str]]:
-    """Returns a person with the names of his sites, or one site; raises UsageError."""
-    person = store.people.by_email(text)
-    if person is not None:
-        mine = {
-            record.public_key: record.name
-            for record in store.sites.records()
-            if any(
-                owner.person_id == person.person_id and owner.until is None
-                for owner in record.owners
-            )
-        }
-        return person, mine
-    record = store.sites.record(text)
-    if record is None:
-        raise UsageError("there is no such site and nobody with that e-mail address")
-    return None, {record.public_key: record.name}
-
-
-def _standings(actors: set[str], store: Store) -> dict[str, Standing]:
-    from datetime import UTC, datetime
-
-    from autarco_portal.audit_page import Standing
-
-    now = datetime.now(UTC)
-    names = {one.organisation_id: one.name for one in store.organisations.all()}
-    found = {}
-    for person_id in actors:
-        actor = store.people.actor(person_id, now)
-        if actor is not None:
-            found[person_id] = Standing(
-                organisations=tuple(sorted(names[one] for one in actor.roles)),
-                portal_roles=tuple(sorted(actor.portal_roles)),
-            )
-    return found
 
 
 def _verify(parsed: argparse.Namespace) -> int:

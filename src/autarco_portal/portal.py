@@ -15,10 +15,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 from litestar.di import NamedDependency
 
+from autarco_ingest.paths import DataDirectory
 from autarco_portal import looks, site_view
+from autarco_portal.bundle_jobs import BundleJobs
 from autarco_portal.lake_reader import CatalogError
 from autarco_portal.live_fleet import NotReady
 from autarco_portal.live_sites import Remembered, Series, Views
+from autarco_portal.outbox import Outbox
+from autarco_portal.portal_paths import PortalDirectory
 from autarco_portal.web_problems import Unavailable
 
 if TYPE_CHECKING:
@@ -71,6 +75,9 @@ class Portal:
         self.store = store
         self.sites = sites
         self.now = now
+        directory = PortalDirectory.of(DataDirectory.at(settings.data))
+        self.outbox = Outbox(store, directory, now)
+        self.bundles = BundleJobs(store, DataDirectory.at(settings.data), now)
         self._names: Remembered[str, tuple[datetime, dict[str, str]]] = Remembered(1)
         self._looks: Remembered[tuple[str, date, str, Look], AuditEntry] = Remembered(LOOKS_MAX)
 

@@ -99,6 +99,16 @@ class PortalDirectory(msgspec.Struct, frozen=True):
         """The list of releases of research data."""
         return self.root / "research" / "releases.jsonl"
 
+    @property
+    def bundles(self) -> Path:
+        """Directory of what people asked for of their data; a day at most."""
+        return self.root / "bundles"
+
+    @property
+    def mail_lock(self) -> Path:
+        """Held by the one process that sends mail: nobody gets one twice."""
+        return self.root / "mail.lock"
+
     def imported(self, person_id: str) -> Path:
         """Returns the directory of derived tables that somebody brought along."""
         return self.root / "imported" / person_id

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from autarco_portal import mail_queue, privacy_guarantees
+from autarco_ingest import file_lock
+from autarco_portal import bundle_jobs, mail_queue, privacy_guarantees
 from autarco_portal.audit import AuditEntry
 from autarco_portal.mail import MailError
 from autarco_portal.privacy import legal_hold, security_incident, suspension
@@ -63,9 +64,12 @@ def run(store: Store, eraser: Eraser, settings: PrivacySettings, now: datetime) 
     if report.attention:
         text = "\n".join(report.attention) + "\n"
         desk.tell_officer(Letter(subject="Privacy: what needs a person", text=text), now)
+    bundle_jobs.sweep(eraser.portal, now)
     if settings.mail is not None:
         try:
-            report.mails = mail_queue.send_due(store, settings.mail, now)
+            eraser.portal.root.mkdir(mode=0o700, exist_ok=True)
+            with file_lock.held(eraser.portal.mail_lock):
+                report.mails = mail_queue.send_due(store, settings.mail, now)
         except MailError as error:
             report.failures.append(str(error))
     return report

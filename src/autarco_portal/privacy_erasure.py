@@ -183,6 +183,7 @@ class _Execution:
         portal = self._of.portal
         self._files += privacy_files.erase_from_tables(portal, self._sites)
         self._files += privacy_files.delete_imported(portal, self._impact.person)
+        self._files += privacy_files.delete_bundles(portal, self._impact.person)
         self._files += privacy_files.delete_settlements(
             portal, self._sites, keep_paid="settlements" in self._kept
         )

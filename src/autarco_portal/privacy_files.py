@@ -66,6 +66,21 @@ def delete_imported(portal: PortalDirectory, person_id: str) -> int:
     return len(files)
 
 
+def delete_bundles(portal: PortalDirectory, person_id: str) -> int:
+    """Deletes what somebody had prepared of his data; returns how many files there were.
+
+    Waits for one that is being written: it would come back otherwise.
+    """
+    gone = 0
+    for lock in sorted(portal.bundles.glob(f"{person_id}-*.lock")):
+        with file_lock.held(lock):
+            for file in (lock.with_suffix(".zip"), lock.with_suffix(".json"), lock):
+                if file.exists():
+                    file.unlink()
+                    gone += 1
+    return gone
+
+
 def erase_from_tables(portal: PortalDirectory, sites: Collection[str]) -> int:
     """Writes the derived tables anew without the sites; returns how many files changed.
 

@@ -65,7 +65,8 @@ class World:
     def __init__(self, directory: Path, *, now: datetime = NOW) -> None:
         self.now = now
         self.directory = directory
-        directory.mkdir(parents=True, exist_ok=True)
+        # As `serve` leaves it.
+        (directory / "portal").mkdir(mode=0o700, parents=True, exist_ok=True)
         settings = Settings(data=directory, database=str(directory / "portal.sqlite"))
         self.store: Store = open_store(settings.store_url, migrate=True)
         self.ids: dict[str, str] = {}

@@ -57,6 +57,31 @@ def _old(root: str) -> dict[tuple[str, str], Row]:
 
 
 V1, SITE = "/api/v1", "/api/v1/sites/{key:str}"
+MINE = "/api/v1/me/privacy"
+RIGHTS = (
+    ("POST", "requests"), ("POST", "requests/{name:str}/proof"), ("DELETE", "requests/{name:str}"),
+    ("POST", "requests/{name:str}/erasure"), ("POST", "erasures/{name:str}/confirmation"),
+    ("DELETE", "erasures/{name:str}"), ("PUT", "objections/{purpose:str}"),
+    ("DELETE", "objections/{purpose:str}"), ("PUT", "restriction"), ("DELETE", "restriction"),
+    ("POST", "newsletters/{topic:str}"), ("DELETE", "newsletters/{topic:str}"),
+    ("POST", "decisions/{name:str}/contest"), ("POST", "bundles/{name:str}"),
+)  # fmt: skip
+"""What a person does about his own data: a session does, and its tests are of each route."""
+BODIES = {
+    f"{MINE}/requests": {"right": "access"},
+    f"{MINE}/restriction": {"ground": "accuracy"},
+    f"{MINE}/erasures/name/confirmation": {"sha256": "0" * 64},
+    f"{MINE}/decisions/name/contest": {},
+    f"{V1}/alarms/acknowledgements": {"incident_id": "x"},
+    f"{V1}/privacy/verifications": {"request_id": "x", "token": "y"},
+}
+
+
+def _plain(path: str) -> str:
+    """Fills a path's parameters with their own names."""
+    return path.replace("{", "").replace(":str}", "")
+
+
 OPEN = {200: ALL}
 PROGRAMS: dict[tuple[str, str], Row] = {
     **_old("site"),
@@ -84,7 +109,24 @@ PROGRAMS: dict[tuple[str, str], Row] = {
     ("GET", f"{V1}/me/tokens"): Row(f"{V1}/me/tokens", OPEN),
     ("DELETE", f"{V1}/me/tokens/{{token_id:str}}"): Row(f"{V1}/me/tokens/x", {}, others=403),
     ("GET", f"{V1}/openapi.json"): Row(f"{V1}/openapi.json", OPEN, nobody=200),
-}
+    **{("GET", f"{MINE}/{name}"): Row(f"{MINE}/{name}", OPEN)
+       for name in ("requests", "objections", "restriction", "decisions")},
+    ("GET", f"{MINE}/bundles/{{name:str}}"): Row(f"{MINE}/bundles/access", {}),
+    # A token looks at nothing that the audit log or an export shows, and changes nothing.
+    ("GET", f"{MINE}/looks"): Row(f"{MINE}/looks", {}, others=403),
+    ("GET", f"{MINE}/bundles/{{name:str}}/file"): Row(
+        f"{MINE}/bundles/access/file", {}, others=403
+    ),
+    **{(method, f"{MINE}/{path}"): Row(f"{MINE}/{_plain(path)}", {}, others=403)
+       for method, path in RIGHTS},
+    ("GET", f"{SITE}/looks"): Row(f"{V1}/sites/{NORTH}/looks", {403: SEE}),
+    ("GET", f"{SITE}/disclosures"): Row(f"{V1}/sites/{NORTH}/disclosures", {403: SEE}),
+    # Who has the link needs no sign-in; these are no links.
+    ("POST", f"{V1}/privacy/verifications"): Row(f"{V1}/privacy/verifications", {}, nobody=404),
+    **{("POST", f"{V1}/newsletter/{use}/{{consent:str}}/{{token:str}}"):
+           Row(f"{V1}/newsletter/{use}/x/y", {}, nobody=404)
+       for use in ("confirm", "withdraw")},
+}  # fmt: skip
 """By Authorization header: tokens look and change nothing."""
 
 DOCUMENT = "/openapi"
@@ -114,7 +156,7 @@ PAGES: dict[tuple[str, str], Row] = {
     ("GET", "/organisations/{identifier:str}"): Row("/organisations/nothing", {}, nobody=303),
     ("GET", "/profile"): Row("/profile", OPEN, nobody=303),
     # A form without the token of its own page is nobody's.
-    **{("POST", path): Row(path.replace("{", "").replace(":str}", ""), {}, others=403, nobody=403)
+    **{("POST", path): Row(_plain(path), {}, others=403, nobody=403)
        for path in FORMS},
 }  # fmt: skip
 """By session cookie, as browsers send it."""
@@ -163,7 +205,7 @@ def test_programs_get_what_their_owner_may_see(
 ) -> None:
     headers = world.header(who) if who != NOBODY else {}
     for (method, _), row in (PROGRAMS | EVERYBODY).items():
-        body = {"incident_id": "x"} if method == "POST" else None
+        body = BODIES.get(row.path)
         answer = client.request(method, row.path, headers=headers, json=body)
         assert answer.status_code == row.status(who), (who, method, row.path, answer.text)
 

@@ -157,6 +157,55 @@ def test_the_owner_reads_to_whom_his_site_was_disclosed(
     assert client.get(path, headers=world.session("stranger")).status_code == 404
 
 
+def test_a_person_restricts_and_frees_his_data(world: World, client: TestClient[Litestar]) -> None:
+    owner = world.session("owner")
+    path = f"{ME}/restriction"
+    assert client.put(path, json={"ground": "because"}, headers=owner).status_code == 400
+    assert client.put(path, json={"ground": "accuracy"}, headers=owner).status_code == 200
+    assert client.put(path, json={"ground": "accuracy"}, headers=owner).status_code == 400
+    assert client.get(path, headers=owner).json()["ground"] == "accuracy"
+    assert NORTH in world.store.privacy.blocked_sites(Purpose.MONITORING, NOW)
+    site = f"/api/v1/sites/{NORTH}"
+    world.portal.sites.forget(NORTH)
+    assert client.get(site, headers=owner).status_code == 200
+    assert client.get(site, headers=world.session("installer")).status_code == 404
+    assert client.delete(path, headers=owner).status_code == 204
+    assert client.delete(path, headers=owner).status_code == 404
+    world.portal.sites.forget(NORTH)
+    assert client.get(site, headers=world.session("installer")).status_code == 200
+
+
+def test_a_request_that_waits_is_proved_or_withdrawn(
+    world: World, client: TestClient[Litestar]
+) -> None:
+    old = world.session("owner")
+    world.now = NOW + timedelta(hours=1)
+    waiting = asked(client, old, "access")
+    assert waiting["state"] == "received"
+    path = f"{ME}/requests/{waiting['request_id']}"
+    assert client.post(f"{path}/proof", headers=old).status_code == 403
+    fresh = world.session("owner")
+    assert client.post(f"{path}/proof", headers=world.session("stranger")).status_code == 404
+    assert client.post(f"{path}/proof", headers=fresh).json()["state"] == "verified"
+    assert client.delete(path, headers=world.session("stranger")).status_code == 404
+    assert client.delete(path, headers=fresh).status_code == 204
+    assert client.get(f"{ME}/requests", headers=fresh).json()[0]["state"] == "withdrawn"
+
+
+def test_somebody_reads_who_did_what_with_his_data(
+    world: World, client: TestClient[Litestar]
+) -> None:
+    owner = world.session("owner")
+    asked(client, owner, "access")
+    lines = client.get(f"{ME}/looks", headers=owner).json()
+    assert lines[0]["sentence"] == "Uw identiteit is vastgesteld door uzelf."
+    assert not any(one["is_other"] for one in lines)
+    assert client.get(f"/api/v1/sites/{NORTH}/looks", headers=owner).status_code == 200
+    for other in ("installer", "guest"):
+        answer = client.get(f"/api/v1/sites/{NORTH}/looks", headers=world.session(other))
+        assert answer.status_code == 403
+
+
 def test_a_newsletter_is_confirmed_and_ended_by_one_post_each(world: World) -> None:
     app = assemble(world.portal, world.accounts)
     directory = PortalDirectory.of(DataDirectory.at(world.directory))

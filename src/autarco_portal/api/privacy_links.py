@@ -14,15 +14,10 @@ from litestar import Request, post
 from litestar.exceptions import NotFoundException
 from litestar.params import JSONBody, PathParameter
 
-from autarco_ingest.paths import DataDirectory
 from autarco_portal.api.access import PROBLEMS
-from autarco_portal.newsletter import Newsletter
-from autarco_portal.portal import Here, Portal
-from autarco_portal.portal_paths import PortalDirectory
+from autarco_portal.portal import Here
 from autarco_portal.privacy.error import PrivacyError
-from autarco_portal.privacy_desk import Desk
-from autarco_portal.privacy_settings import load
-from autarco_portal.secret import derived, load_key
+from autarco_portal.privacy_services import desk_of, newsletter_of
 from autarco_portal.store import StoreError
 
 if TYPE_CHECKING:
@@ -43,9 +38,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 def verify_request(portal: Here, data: JSONBody[Verification]) -> None:
     """By the single-use link in the mail to the address on file."""
     with _linked():
-        Desk(portal.store, load(_directory(portal).root / "privacy.toml")).use_link(
-            data.request_id, data.token, now=portal.now()
-        )
+        desk_of(portal).use_link(data.request_id, data.token, now=portal.now())
 
 
 @post("/newsletter/confirm/{consent:str}/{token:str}", sync_to_thread=True, tags=["privacy"],
@@ -65,22 +58,6 @@ def withdraw_newsletter(portal: Here, consent: Part, token: Part) -> None:
     """One click (RFC 8058); the body that mail programs send is not looked at."""
     with _linked():
         newsletter_of(portal).withdraw(consent, token, now=portal.now())
-
-
-def newsletter_of(portal: Portal) -> Newsletter:
-    """Returns the newsletters of a portal, with the key that its links are made with."""
-    directory = _directory(portal)
-    settings = load(directory.root / "privacy.toml")
-    return Newsletter(
-        portal.store,
-        derived(load_key(directory.secret_key), "newsletter"),
-        url=settings.url,
-        mailbox=settings.officer,
-    )
-
-
-def _directory(portal: Portal) -> PortalDirectory:
-    return PortalDirectory.of(DataDirectory.at(portal.settings.data))
 
 
 @contextmanager

@@ -135,6 +135,18 @@ class Sites:
                 return
             after = batch[-1].number
 
+    def owned_by(self, person_id: str) -> list[SiteRecord]:
+        """Returns the sites that somebody owns and has not given up, by number."""
+        with reading(self._engine) as session:
+            owned = and_(SiteOwnerRow.person_id == person_id, SiteOwnerRow.until.is_(None))
+            rows = session.scalars(
+                select(SiteRow)
+                .where(SiteRow.owners.any(owned))
+                .order_by(SiteRow.number)
+                .options(*WHOLE)
+            )
+            return [as_record(row) for row in rows]
+
     def access(self, public_key: str) -> SiteAccess | None:
         """Returns who stands how to a site, for `rights.may`; None if there is none."""
         with reading(self._engine) as session:
