@@ -19,7 +19,9 @@ from autarco_portal.pages.charts import Chart  # noqa: TC001
 from autarco_portal.people import MemberRole, OrganisationKind
 from autarco_portal.site_health import Health  # noqa: TC001
 
-Tab = Literal["sites", "alarms", "guarantees", "organisations", "profile", ""]
+Tab = Literal[
+    "sites", "alarms", "guarantees", "organisations", "privacy-desk", "my-data", "profile", ""
+]  # fmt: skip
 
 
 class Frame(Struct, frozen=True, kw_only=True):
@@ -32,6 +34,8 @@ class Frame(Struct, frozen=True, kw_only=True):
     """Who is signed in, by name; None for nobody."""
     has_organisations: bool = False
     """Whether there is an organisation to look after."""
+    is_officer: bool = False
+    """Whether somebody answers requests about people's data."""
     csrf: str = ""
     """What every form must bring along."""
     now: datetime
