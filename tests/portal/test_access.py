@@ -67,7 +67,19 @@ RIGHTS = (
     ("POST", "decisions/{name:str}/contest"), ("POST", "bundles/{name:str}"),
 )  # fmt: skip
 """What a person does about his own data: a session does, and its tests are of each route."""
+OFFICE = (
+    ("GET", "requests"), ("POST", "requests"), ("GET", "requests/{name:str}"),
+    ("POST", "requests/{name:str}/steps"), ("GET", "decisions"), ("POST", "decisions/{name:str}"),
+    ("GET", "incidents"), ("POST", "incidents"), ("POST", "incidents/{name:str}/steps"),
+    ("GET", "disclosures"), ("POST", "disclosures/{name:str}/approval"), ("GET", "retention"),
+)  # fmt: skip
+"""What the privacy officer does in a session, and no program."""
 BODIES = {
+    f"{V1}/privacy/requests": {"right": "access", "channel": "mail", "contact": "x@example.org"},
+    f"{V1}/privacy/requests/name/steps": {"step": "close"},
+    f"{V1}/privacy/decisions/name": {"is_upheld": True, "reason": "x"},
+    f"{V1}/privacy/incidents": {"summary": "x"},
+    f"{V1}/privacy/incidents/name/steps": {"step": "close"},
     f"{MINE}/requests": {"right": "access"},
     f"{MINE}/restriction": {"ground": "accuracy"},
     f"{MINE}/erasures/name/confirmation": {"sha256": "0" * 64},
@@ -119,6 +131,8 @@ PROGRAMS: dict[tuple[str, str], Row] = {
     ),
     **{(method, f"{MINE}/{path}"): Row(f"{MINE}/{_plain(path)}", {}, others=403)
        for method, path in RIGHTS},
+    **{(method, f"{V1}/privacy/{path}"): Row(f"{V1}/privacy/{_plain(path)}", {}, others=403)
+       for method, path in OFFICE},
     ("GET", f"{SITE}/looks"): Row(f"{V1}/sites/{NORTH}/looks", {403: SEE}),
     ("GET", f"{SITE}/disclosures"): Row(f"{V1}/sites/{NORTH}/disclosures", {403: SEE}),
     # Who has the link needs no sign-in; these are no links.
