@@ -158,6 +158,14 @@ FORMS = (
     "/profile/password", "/profile/sign-out-everywhere", "/profile/tokens",
     "/profile/tokens/{token:str}/revoke", "/sign-in", "/sign-in/code", "/sign-in/again",
     "/sign-out", "/invitation/{link:str}", "/language",
+    "/my-data/details", "/my-data/requests", "/my-data/requests/{name:str}/proof",
+    "/my-data/requests/{name:str}/withdrawal", "/my-data/requests/{name:str}/preview",
+    "/my-data/requests/{name:str}/confirmation", "/my-data/requests/{name:str}/call-off",
+    "/my-data/objections", "/my-data/restriction", "/my-data/newsletters",
+    "/my-data/decisions/{name:str}/contest", "/my-data/bundles/{name:str}",
+    "/privacy-desk/requests", "/privacy-desk/requests/{name:str}/steps",
+    "/privacy-desk/decisions/{name:str}", "/privacy-desk/incidents",
+    "/privacy-desk/incidents/{name:str}/steps", "/privacy-desk/disclosures/{name:str}/approval",
 )  # fmt: skip
 PAGES: dict[tuple[str, str], Row] = {
     ("GET", "/"): Row("/", OPEN, nobody=303),
@@ -169,6 +177,25 @@ PAGES: dict[tuple[str, str], Row] = {
     ("GET", "/organisations"): Row("/organisations", OPEN, nobody=303),
     ("GET", "/organisations/{identifier:str}"): Row("/organisations/nothing", {}, nobody=303),
     ("GET", "/profile"): Row("/profile", OPEN, nobody=303),
+    ("GET", "/my-data"): Row("/my-data", OPEN, nobody=303),
+    ("GET", "/my-data/looks"): Row("/my-data/looks", OPEN, nobody=303),
+    ("GET", "/my-data/requests/{name:str}"): Row("/my-data/requests/nothing", {}, nobody=303),
+    ("GET", "/my-data/bundles/{name:str}/file"): Row(
+        "/my-data/bundles/access/file", {}, nobody=303
+    ),
+    ("GET", "/sites/{key:str}/looks"): Row(
+        f"/sites/{NORTH}/looks",
+        {200: {"owner", "administrator", "privacy_officer"}, 403: SEE},
+        nobody=303,
+    ),
+    **{("GET", path): Row(path, {200: {"privacy_officer"}}, nobody=303)
+       for path in ("/privacy-desk", "/privacy-desk/incidents", "/privacy-desk/disclosures",
+                    "/privacy-desk/retention")},
+    ("GET", "/privacy-desk/requests/{name:str}"): Row(
+        "/privacy-desk/requests/nothing", {}, nobody=303
+    ),
+    ("GET", "/privacy"): Row("/privacy", OPEN, nobody=200),
+    ("GET", "/.well-known/security.txt"): Row("/.well-known/security.txt", {}, nobody=404),
     # A form without the token of its own page is nobody's.
     **{("POST", path): Row(_plain(path), {}, others=403, nobody=403)
        for path in FORMS},
