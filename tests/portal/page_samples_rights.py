@@ -10,7 +10,8 @@ from msgspec import structs
 from autarco_portal.audit_page import Line
 from autarco_portal.bundle_jobs import BundleState
 from autarco_portal.pages import labels_privacy as labels
-from autarco_portal.pages import models_office, models_rights
+from autarco_portal.pages import models, models_office, models_rights, models_site_people
+from autarco_portal.people import OrganisationKind
 from autarco_portal.privacy.erasure import Impact, Kept
 from autarco_portal.privacy.sharing import Basis, Disclosure, RecipientKind
 
@@ -181,7 +182,27 @@ def pages() -> dict[str, Page]:
         )
         for enforcer in ("portal", "ingest", "operator")
     )  # fmt: skip
+    people = models_site_people.SitePeople(
+        site_id="k7m2q9xd", site_name=EVIL,
+        owners=(models_site_people.OwnerRow(name=EVIL, email="j@example.nl", is_invited=True),),
+        roles=(
+            models_site_people.RoleRow(
+                organisation=EVIL, kind=OrganisationKind.INSTALLER, since=NOW
+            ),
+        ),
+        grants=tuple(
+            models_site_people.GrantRow(
+                grant_id=f"g{n}", who=EVIL, why=EVIL, since=NOW, until=until
+            )
+            for n, until in enumerate((None, NOW))
+        ),
+        may_grant=True, may_invite=True, invitation_link="https://portal.example/invitation/abc",
+    )  # fmt: skip
     return {
+        "forgotten": models.Forgotten(),
+        "forgotten-sent": models.Forgotten(is_sent=True),
+        "site-people": people,
+        "site-people-none": structs.replace(people, owners=(), roles=(), grants=()),
         "my-data": my_data(),
         "my-data-restricted": structs.replace(
             my_data(), restricted_since=NOW, ground="accuracy", requests=(), decisions=()

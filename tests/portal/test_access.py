@@ -157,7 +157,8 @@ FORMS = (
     "/people/{person:str}/second-factor", "/profile/second-factor", "/profile/second-factor/off",
     "/profile/password", "/profile/sign-out-everywhere", "/profile/tokens",
     "/profile/tokens/{token:str}/revoke", "/sign-in", "/sign-in/code", "/sign-in/again",
-    "/sign-out", "/invitation/{link:str}", "/language",
+    "/sign-out", "/invitation/{link:str}", "/language", "/forgotten-password",
+    "/sites/{key:str}/grants", "/sites/{key:str}/grants/{name:str}/end", "/sites/{key:str}/owner",
     "/my-data/details", "/my-data/requests", "/my-data/requests/{name:str}/proof",
     "/my-data/requests/{name:str}/withdrawal", "/my-data/requests/{name:str}/preview",
     "/my-data/requests/{name:str}/confirmation", "/my-data/requests/{name:str}/call-off",
@@ -194,6 +195,9 @@ PAGES: dict[tuple[str, str], Row] = {
     ("GET", "/privacy-desk/requests/{name:str}"): Row(
         "/privacy-desk/requests/nothing", {}, nobody=303
     ),
+    ("GET", "/sites/{key:str}/people"): Row(
+        f"/sites/{NORTH}/people", {200: CARE | {"privacy_officer"}, 403: SEE}, nobody=303
+    ),
     ("GET", "/privacy"): Row("/privacy", OPEN, nobody=200),
     ("GET", "/.well-known/security.txt"): Row("/.well-known/security.txt", {}, nobody=404),
     # A form without the token of its own page is nobody's.
@@ -203,7 +207,7 @@ PAGES: dict[tuple[str, str], Row] = {
 """By session cookie, as browsers send it."""
 SIGNING_IN = {
     ("GET", "/sign-in"), ("GET", "/sign-in/code"), ("GET", "/sign-in/again"),
-    ("GET", "/invitation/{link:str}"), ("GET", "/profile/second-factor"),
+    ("GET", "/invitation/{link:str}"), ("GET", "/forgotten-password"), ("GET", "/profile/second-factor"),
     ("GET", "/static/{name:str}"),
 }  # fmt: skip
 """Steps of signing in depend on how far one is, not on a role: tested with the pages."""

@@ -245,10 +245,8 @@ def test_erasure_goes_through_cooling_off_to_lake_and_rows(life: Life) -> None:
     life.now = NOW + 11 * DAY
     assert life.duties().erased == 1
     assert life.serials() == {NEIGHBOUR}
-    assert (
-        str(samples.LOGGER) in (life.data.root / "forgotten.json").read_text()
-        or (life.data.root / "forgotten.json").exists()
-    )
+    # A list of keyed digests, which ingest asks: no number is in it.
+    assert len((life.data.root / "forgotten.json").read_text()) > 100
     assert life.guarantee() is GuaranteeStatus.LAPSED
     assert life.store.people.get(life.person) is None
     assert not list((life.data.root / "portal" / "bundles").glob("*"))

@@ -68,6 +68,14 @@ class SignIn(Page, frozen=True, kw_only=True):
     error: str = ""
 
 
+class Forgotten(Page, frozen=True, kw_only=True):
+    """Asks for the address to which a link for another password goes."""
+
+    template: ClassVar[str] = "forgotten.html"
+    is_sent: bool = False
+    """Said whether or not anybody has that address."""
+
+
 class SecondFactor(Page, frozen=True, kw_only=True):
     """Asks for the code of the app on somebody's phone."""
 
@@ -114,6 +122,8 @@ class Invitation(Page, frozen=True, kw_only=True):
     token: str
     email: str
     name: str = ""
+    is_new: bool = True
+    """False for somebody who forgot the password."""
     organisation: str = ""
     password_length_min: int
     error: str = ""
@@ -239,6 +249,9 @@ class SitePage(Page, frozen=True, kw_only=True):
     alarms: tuple[AlarmRow, ...]
     inverters: tuple[InverterRow, ...]
     guarantee_id: str = ""
+    shows_people: bool = False
+    """Who may see it is for those who may see its owner."""
+    shows_looks: bool = False
 
 
 class Alarms(Page, frozen=True, kw_only=True):

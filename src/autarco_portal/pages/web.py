@@ -26,6 +26,7 @@ from autarco_portal.pages import (
     profile,
     sign_in,
     site,
+    site_people,
 )
 from autarco_portal.pages.board import Board
 from autarco_portal.pages.static import serve_static
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 HANDLERS: list[HTTPRouteHandler] = [
     fleet.fleet,
     site.site,
+    *site_people.HANDLERS,
     alarms.alarms,
     alarms.alarm,
     alarms.acknowledge,
@@ -82,6 +84,8 @@ HANDLERS: list[HTTPRouteHandler] = [
     sign_in.sign_out,
     sign_in.invitation_page,
     sign_in.invitation,
+    sign_in.forgotten_page,
+    sign_in.forgotten,
     sign_in.language,
     serve_static,
 ]
