@@ -160,6 +160,7 @@ def incident(hours_left: float | None) -> models_office.IncidentRow:
 def pages() -> dict[str, Page]:
     """All samples by name."""
     mine = my_request()
+    assert mine.erasure is not None
     line = Line(sequence=12, at=NOW, sentence=EVIL, count=3, is_look=True, is_other=True)
     desk = models_office.PrivacyDesk(
         rows=tuple(desk_row(days) for days in (-1, 2, 9, 29)),

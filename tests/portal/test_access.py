@@ -207,7 +207,8 @@ PAGES: dict[tuple[str, str], Row] = {
 """By session cookie, as browsers send it."""
 SIGNING_IN = {
     ("GET", "/sign-in"), ("GET", "/sign-in/code"), ("GET", "/sign-in/again"),
-    ("GET", "/invitation/{link:str}"), ("GET", "/forgotten-password"), ("GET", "/profile/second-factor"),
+    ("GET", "/invitation/{link:str}"), ("GET", "/forgotten-password"),
+    ("GET", "/profile/second-factor"),
     ("GET", "/static/{name:str}"),
 }  # fmt: skip
 """Steps of signing in depend on how far one is, not on a role: tested with the pages."""

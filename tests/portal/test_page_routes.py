@@ -193,6 +193,8 @@ def test_every_form_wants_the_token_of_its_own_page(browser: Browser, world: Wor
     for path in posting():
         where = path.replace(":str", "").format(
             incident="x",
+            key=NORTH,
+            name="access",
             identifier="x",
             person=world.ids["owner"],
             token="x",  # noqa: S106

@@ -143,7 +143,7 @@ class Life:
     def serials(self) -> set[str]:
         """Whose readings are in the lake."""
         found = LakeReader(self.data).readings(None, NOW - 60 * DAY, NOW, ["inverter_sn"])
-        return set(found.column("inverter_sn").to_pylist())
+        return {str(serial) for serial in found.column("inverter_sn").to_pylist()}
 
     def guarantee(self) -> GuaranteeStatus:
         record = self.store.guarantees.get("C-1")

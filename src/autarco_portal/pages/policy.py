@@ -11,6 +11,7 @@ from litestar.params import QueryParameter
 
 from autarco_portal.pages import models_office as models
 from autarco_portal.pages.visitor import Visiting, show
+from autarco_portal.people import known_language
 from autarco_portal.portal import Here
 from autarco_portal.privacy import policy
 from autarco_portal.privacy_services import settings_of
@@ -29,7 +30,7 @@ def privacy_policy(
     wanted: Annotated[str, QueryParameter(name="version", max_length=64)] = "",
 ) -> Response[str]:
     """Shows the version in force, or one of those before and after it."""
-    language = visitor.language.value
+    language = known_language(visitor.language.value)
     versions = [one for one in portal.store.privacy.policies.all() if one.language == language]
     found = policy.in_force(versions, language, visitor.now.date())
     if wanted:

@@ -290,7 +290,7 @@ def _moment(text: str) -> datetime | None:
 
 def _code(kind: type[_Code], text: str | None) -> _Code:
     try:
-        return kind(text)
+        return kind(text or "")
     except ValueError as error:
         raise NotFoundException from error
 
