@@ -1,7 +1,7 @@
 """Runs the whole set of measurements, and says on one page what came out: `make bench`.
 
-One after the other, since each wants the machine for itself; in under 20 minutes on two cores. What
-takes longer is not in it: a simulated day of 10,000 sticks (`soak.py`), 100,000 connections
+One after the other, since each wants the machine for itself; in about half an hour on two cores.
+What takes longer is not in it: a simulated day of 10,000 sticks (`soak.py`), 100,000 connections
 (`connections.py --connections 100000 --servers 6`), 26 million readings (`lake_queries.py`), the
 whole study of losses (`injected_losses.py`). A claim that does not hold goes into the page, the set
 goes on, and ends with exit code 1.

@@ -12,6 +12,7 @@ import hashlib
 import re
 import shutil
 import zipfile
+import zlib
 from contextlib import contextmanager
 from datetime import datetime  # noqa: TC003 - msgspec looks at it when it decodes
 from typing import IO, TYPE_CHECKING, Literal, TypeAlias
@@ -32,6 +33,8 @@ MEMBERS_MAX = 20_000
 """Photos are the most of them, and a site has dozens."""
 MEMBER_BYTES_MAX = 8 * 1024**3
 """Thirty years of readings of one house as CSV take 3 GB."""
+BYTES_MAX = 32 * 1024**3
+"""All together, unpacked; a file of a few kilobytes can claim terabytes of zeros."""
 RECORDS_BYTES_MAX = 256 * 1024**2
 """What is read at once; records of one person take less than 10 MB."""
 
@@ -42,6 +45,12 @@ _COMPRESSED = (".json", ".csv")
 _DEFLATE_LEVEL = 3
 """CSV of readings gets 9 % larger than at level 6, in 40 % of the time."""
 _PIECE = 1024**2
+
+
+_DAMAGED = (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, zlib.error)
+_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+_ENCRYPTED = 1
+"""The bit of an entry's flags."""
 
 
 class BundleError(Exception):
@@ -179,7 +188,7 @@ def opened(path: Path) -> Iterator[OpenBundle]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield OpenBundle(archive, _checked(archive))
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError) as error:
+    except _DAMAGED as error:
         raise BundleError(f"{path} is no zip, or it is damaged") from error
     except OSError as error:
         raise BundleError(f"cannot read {path}: {error.strerror}") from error
@@ -189,6 +198,13 @@ def _checked(archive: zipfile.ZipFile) -> Manifest:
     entries = {entry.filename: entry for entry in archive.infolist()}
     if len(entries) != len(archive.infolist()) or len(entries) > MEMBERS_MAX:
         raise BundleError("the bundle has two files of one name, or too many")
+    for entry in entries.values():
+        if entry.compress_type not in _METHODS or entry.flag_bits & _ENCRYPTED:
+            raise BundleError(
+                "the bundle is encrypted, or compressed in a way that is none of ours"
+            )
+    if sum(entry.file_size for entry in entries.values()) > BYTES_MAX:
+        raise BundleError(f"the bundle says it unpacks to more than {BYTES_MAX // 1024**3} GB")
     if MANIFEST not in entries or entries[MANIFEST].file_size > RECORDS_BYTES_MAX:
         raise BundleError("the bundle has no manifest")
     try:

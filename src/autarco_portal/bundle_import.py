@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from autarco_portal.bundle import Manifest, OpenBundle
+    from autarco_portal.person_record import Record
     from autarco_portal.portal_paths import PortalDirectory
     from autarco_portal.store import Store
 
@@ -88,8 +89,12 @@ def _records(given: OpenBundle) -> PersonRecords:
     )
 
 
+def _sites(records: PersonRecords) -> Sequence[Record]:
+    return records.records.get("sites", ())
+
+
 def _check_whose(files: Sequence[Path], records: PersonRecords, store: Store) -> None:
-    """Refuses telemetry of devices that are not the person's, or that hang somewhere here."""
+    """Refuses sites and inverters that are here, and telemetry of devices that are not his."""
     homes = records.records.get("households", ())
     mine: dict[str, set[object]] = {
         "inverter_sn": {one.get("serial_number") for one in homes},
@@ -98,6 +103,9 @@ def _check_whose(files: Sequence[Path], records: PersonRecords, store: Store) ->
     for serial in mine["inverter_sn"]:
         if not isinstance(serial, str) or store.sites.by_inverter(serial) is not None:
             raise BundleError("an inverter of the bundle is known here already")
+    # Before any file is written: a site of that key has settlements of its own.
+    if any(store.sites.record(str(one.get("public_key"))) for one in _sites(records)):
+        raise BundleError("a site of the bundle is known here already")
     for file in files:
         name = "inverter_sn" if file.stem.startswith("readings-") else "logger_sn"
         try:
@@ -137,7 +145,7 @@ def _load(files: Sequence[Path], data: Path) -> None:
 def _keep_settlements(
     given: OpenBundle, records: PersonRecords, directory: PortalDirectory, room: Path
 ) -> None:
-    sites = {str(one.get("public_key")) for one in records.records.get("sites", ())}
+    sites = {str(one.get("public_key")) for one in _sites(records)}
     for name in given.names("settlements"):
         site, _, file = Path(name).name.partition("-")
         if site not in sites or not _IDENTIFIER.fullmatch(site) or not file:

@@ -408,6 +408,7 @@ def _unzip(data: bytes) -> dict[str, bytes]:
         if len(set(names)) < len(names):
             raise ClaimFileError("two files of one name")
         for entry in entries:
-            if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > FILE_BYTES_MAX:
-                raise ClaimFileError(f"{entry.filename} is compressed or too large")
+            is_plain = entry.compress_type == zipfile.ZIP_STORED and not entry.flag_bits & 1
+            if not is_plain or entry.file_size > FILE_BYTES_MAX:
+                raise ClaimFileError(f"{entry.filename} is compressed, encrypted or too large")
         return {entry.filename: archive.read(entry) for entry in entries}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from autarco_portal.cli_command import DONE, UsageError, console, data_directory, day
+from autarco_portal.cli_store import add_database, opened
 
 if TYPE_CHECKING:
     import argparse
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from autarco_portal.cli_command import Add
     from autarco_portal.derived_store import DerivedStore
     from autarco_portal.incidents import Incident
-    from autarco_portal.portal_paths import PortalDirectory
     from autarco_portal.site import Site
 
 SHOWN_MAX = 40
@@ -41,18 +41,37 @@ def register(add: Add) -> None:
     analyse.add_argument(
         "--again", action="store_true", help="do the days even if nothing came since"
     )
-
-
-def sites_of(portal: PortalDirectory) -> Sequence[Site]:
-    """Returns the sites to analyse. Raises SiteError."""
-    from autarco_portal import sites_file
-
-    return sites_file.load(portal.sites)
+    add_database(analyse)
 
 
 def _analyse(parsed: argparse.Namespace) -> int:
+    """Of the store's sites, whose incidents it then has; of `sites.json` where there is none."""
+    from autarco_portal import permitted, sites_file
+    from autarco_portal.portal_paths import PortalDirectory
+    from autarco_portal.privacy.processing import Purpose
+    from autarco_portal.site import SiteError
+
+    portal = PortalDirectory.of(data_directory(parsed))
+    if not parsed.database and not portal.database.exists():
+        try:
+            sites = sites_file.load(portal.sites)
+        except SiteError as error:
+            raise UsageError(str(error)) from error
+        _analyse_sites(parsed, sites)
+        return DONE
+    with opened(parsed) as store:
+        sites = list(permitted.sites(store, Purpose.ANALYTICS, datetime.now(UTC)))
+        if not sites:
+            raise UsageError("the store has no site that may be analysed; see `site import`")
+        found = _analyse_sites(parsed, sites)
+        store.alarms.take_over(found, [site.site_id for site in sites])
+    return DONE
+
+
+def _analyse_sites(parsed: argparse.Namespace, sites: Sequence[Site]) -> list[Incident]:
+    """Returns the incidents that there are afterwards."""
     from autarco_ingest.progress import Meter
-    from autarco_portal import analysis
+    from autarco_portal import analysis, derived, derived_rows
     from autarco_portal.counter import EnergyError
     from autarco_portal.derived_store import DerivedError, DerivedStore
     from autarco_portal.lake_reader import CatalogError, LakeReader
@@ -84,7 +103,6 @@ def _analyse(parsed: argparse.Namespace) -> int:
         years.advance(now)
 
     try:
-        sites = sites_of(portal)
         with store.locked(), meters:
             plan = _plan(parsed, sites, store)
             reports = analysis.analyse(
@@ -99,10 +117,11 @@ def _analyse(parsed: argparse.Namespace) -> int:
                 modelled=modelled,
             )
         lake.publish()
+        found = derived_rows.incidents_of(store.everything(derived.ALARMS))
     except (SiteError, CatalogError, DerivedError, WeatherError, EnergyError) as error:
         raise UsageError(str(error)) from error
     show(reports, plan)
-    return DONE
+    return found
 
 
 def _plan(parsed: argparse.Namespace, sites: Sequence[Site], store: DerivedStore) -> Plan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from autarco_portal.cli_command import DONE, FINDINGS, UsageError, data_directory
@@ -40,7 +41,7 @@ def _settle(parsed: argparse.Namespace) -> int:
         kept = _settled(parsed, FileRecords(portal))
     else:
         with opened(parsed) as store:
-            kept = _settled(parsed, StoreRecords(store))
+            kept = _settled(parsed, StoreRecords(store, datetime.now(UTC)))
     _show(kept)
     return FINDINGS if kept.settlement.status == "review" else DONE
 

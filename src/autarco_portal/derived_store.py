@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from autarco_ingest import durable, paths
@@ -52,12 +53,23 @@ class DerivedStore:
             os.close(descriptor)
 
     def read(
-        self, table: Derived, first: date, last: date, columns: Sequence[str] | None = None
+        self,
+        table: Derived,
+        first: date,
+        last: date,
+        columns: Sequence[str] | None = None,
+        *,
+        site_id: str | None = None,
     ) -> pl.DataFrame:
-        """Returns the rows of the days from `first` to `last`; raises DerivedError."""
+        """Returns the rows of the days from `first` to `last`; raises DerivedError.
+
+        Those of one site are read without the rest of the fleet.
+        """
         wanted = table.names if columns is None else [*columns]
         found = [
-            self._load(file, table).filter(pl.col("date").is_between(first, last)).select(wanted)
+            self._load(file, table, site_id)
+            .filter(pl.col("date").is_between(first, last))
+            .select(wanted)
             for file in self.files(table)
             if f"{first:%Y-%m}" <= file.stem <= f"{last:%Y-%m}"
         ]
@@ -127,9 +139,10 @@ class DerivedStore:
                     gone += len(rows) - len(kept)
         return gone
 
-    def _load(self, file: Path, table: Derived) -> pl.DataFrame:
+    def _load(self, file: Path, table: Derived, site_id: str | None = None) -> pl.DataFrame:
+        only = None if site_id is None else pc.field("site_id") == site_id
         try:
-            rows = pl.DataFrame(pq.read_table(file))
+            rows = pl.DataFrame(pq.read_table(file, filters=only))
         except (OSError, pa.ArrowException) as error:
             raise DerivedError(f"cannot read {file}: {error}") from error
         missing = [

@@ -180,6 +180,37 @@ def fold(
     return sorted(everything, key=lambda incident: (incident.opened_at, incident.incident_id))
 
 
+def with_what_people_did(found: Iterable[Incident], before: Iterable[Incident]) -> list[Incident]:
+    """Returns incidents of a site, found anew, with who was told and who acknowledged before.
+
+    One that was named anew, since its beginning was judged again, keeps what was done about those
+    of its cause and inverter that began while it lasts.
+    """
+    known = list(before)
+    return [_as_people_left_it(incident, known) for incident in found]
+
+
+def _as_people_left_it(incident: Incident, before: Sequence[Incident]) -> Incident:
+    def is_same(old: Incident) -> bool:
+        if old.incident_id == incident.incident_id:
+            return True
+        ends = incident.closed_at
+        return _key(old) == _key(incident) and (
+            incident.opened_at <= old.opened_at and (ends is None or old.opened_at < ends)
+        )
+
+    def first(stamps: Iterable[datetime | None]) -> datetime | None:
+        return min((stamp for stamp in stamps if stamp is not None), default=None)
+
+    mine = [incident, *filter(is_same, before)]
+    return msgspec.structs.replace(
+        incident,
+        installer_notified_at=first(one.installer_notified_at for one in mine),
+        owner_notified_at=first(one.owner_notified_at for one in mine),
+        acknowledged_at=first(one.acknowledged_at for one in mine),
+    )
+
+
 def without_regional(
     verdicts: Sequence[Verdict],
     near: Mapping[str, Sequence[str]],

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import threading
 import unicodedata
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from autarco_portal.secret import Secret
 
 LENGTH_MIN = 12
@@ -44,6 +47,10 @@ class PasswordError(ValueError):
     """A password is too weak; the message says why and does not repeat it."""
 
 
+class Busy(Exception):
+    """So many passwords wait to be compared that another one must come back later."""
+
+
 class Parameters(msgspec.Struct, frozen=True, kw_only=True):
     """What a guess costs; the second choice of RFC 9106, for machines that serve others besides."""
 
@@ -52,6 +59,9 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
     parallelism: int = 4
     at_once: int = 2
     """Passwords compared at the same time: more would take memory and win nothing on two cores."""
+    waiting_max: int = 2
+    """Who comes when so many wait already is turned away: each holds a thread of the server, which
+    has six on two cores, and without threads nobody sees a page."""
 
 
 def check_password(password: Secret, *, email: str, name: str) -> None:
@@ -88,8 +98,19 @@ class Hasher:
             parallelism=parameters.parallelism,
         )
         self._turn = threading.BoundedSemaphore(parameters.at_once)
+        self._places = threading.BoundedSemaphore(parameters.at_once + parameters.waiting_max)
         # Nobody's password; compared with where there is none, so that it takes as long.
         self._nobody = self._argon2.hash("nobody's password")
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Takes a place in the queue for a comparison; raises Busy at once if there is none."""
+        if not self._places.acquire(blocking=False):
+            raise Busy
+        try:
+            yield
+        finally:
+            self._places.release()
 
     def hash(self, password: Secret) -> str:
         """Returns the hash of a password, with a random salt and the parameters in it."""

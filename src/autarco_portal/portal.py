@@ -16,7 +16,7 @@ import msgspec
 from litestar.di import NamedDependency
 
 from autarco_ingest.paths import DataDirectory
-from autarco_portal import site_view
+from autarco_portal import looks, site_view
 from autarco_portal.bundle_jobs import BundleJobs
 from autarco_portal.lake_reader import CatalogError
 from autarco_portal.live_fleet import NotReady
@@ -28,12 +28,19 @@ from autarco_portal.web_problems import Unavailable
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from autarco_portal.audit import AuditEntry
+    from autarco_portal.looks import Look
+    from autarco_portal.people import Actor
     from autarco_portal.site_record import SiteRecord
     from autarco_portal.site_view import SiteView
     from autarco_portal.store import Store
 
 NAMES_S = 60.0
 """How long names of organisations are remembered."""
+
+
+LOOKS_MAX = 100_000
+"""How many looks are known to be in the audit log already; one beyond is noted twice a day."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +79,7 @@ class Portal:
         self.outbox = Outbox(store, directory, now)
         self.bundles = BundleJobs(store, DataDirectory.at(settings.data), now)
         self._names: Remembered[str, tuple[datetime, dict[str, str]]] = Remembered(1)
+        self._looks: Remembered[tuple[str, date, str, Look], AuditEntry] = Remembered(LOOKS_MAX)
 
     def view(self, site: SiteRecord, now: datetime) -> SiteView:
         """Returns a site now; raises Unavailable."""
@@ -128,6 +136,19 @@ class Portal:
         """Returns Wh that flowed by part; raises Unavailable."""
         with answering():
             return self.sites.flows(site, now, name, days)
+
+    def looked(self, who: Actor, site: SiteRecord, look: Look = "view_site") -> None:
+        """Notes in the audit log that somebody looks at another's site, once a day.
+
+        Raises StoreError: what cannot be noted is not shown.
+        """
+        seen = (who.person_id, who.at.date(), site.public_key, look)
+        if self._looks.get(seen) is not None:
+            return
+        entry = looks.entry(who, site.access, look)
+        if entry is not None:
+            self.store.audit.append(entry)
+            self._looks.put(seen, entry)
 
     def organisation_names(self) -> dict[str, str]:
         """Returns the names of organisations, a minute old at most."""

@@ -134,7 +134,7 @@ def _wait(
     done: Followed,
 ) -> None:
     contract, since = suspended.contract_id, suspended.since
-    owners = _owners(store, site, now)
+    concerned = owners(store, site, now)
     if suspended.decision_id is not None:
         decisions = store.privacy.decisions.all(thing=f"guarantee:{contract}")
         ours = [one for one in decisions if one.decided_at >= since]
@@ -156,7 +156,7 @@ def _wait(
                 inputs_sha256=hashlib.sha256(inputs).hexdigest(), model_version=MODEL_VERSION,
                 now=now,
             )
-            for owner in owners
+            for owner in concerned
         ]  # fmt: skip
         if decided:
             store.privacy.note_suspension(contract, decision_id=decided[0].decision_id)
@@ -165,17 +165,18 @@ def _wait(
         since, now, was_warned=suspended.warned_at is not None, rules=rules
     ):
         last = deadline.last_day(suspension.lapses_at(since, rules))
-        for owner in owners:
+        for owner in concerned:
             text = letter.guarantee_lapses(contract, last, _language(store, owner))
             _tell(store, owner, text, now)
         store.privacy.note_suspension(contract, warned_at=now)
         done.warned += 1
 
 
-def _owners(store: Store, site: str, now: datetime) -> list[str]:
+def owners(store: Store, site: str, now: datetime) -> list[str]:
+    """Returns who owns a site now."""
     record = store.sites.record(site)
-    owners = record.owners if record is not None else ()
-    return sorted({one.person_id for one in owners if holds(one, now)})
+    ever = record.owners if record is not None else ()
+    return sorted({one.person_id for one in ever if holds(one, now)})
 
 
 def _set(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from autarco_portal import second_factor, throttle
+from autarco_portal.passwords import Busy
 from autarco_portal.people import PeopleError, normal_email
 from autarco_portal.secret import Secret, derived
 
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from autarco_portal.passwords import Hasher
     from autarco_portal.store import Store
     from autarco_portal.throttle import ThrottleRules
+
+
+BUSY_S = 5
+"""When to come back while too many passwords are being compared."""
 
 
 class Refusal(StrEnum):
@@ -63,6 +68,16 @@ class Proofs:
         self, email: str, password: Secret, address: str, now: datetime
     ) -> Account | Refused:
         """Returns whose password it is, or why not."""
+        try:
+            with self._hasher.place():
+                return self._password(email, password, address, now)
+        except Busy:
+            # Not counted as a failure: nobody looked at it.
+            return Refused(reason=Refusal.WAIT, retry_after_s=BUSY_S)
+
+    def _password(
+        self, email: str, password: Secret, address: str, now: datetime
+    ) -> Account | Refused:
         try:
             email = normal_email(email)
         except PeopleError:

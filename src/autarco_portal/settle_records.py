@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from autarco_portal import derived, sites_file
+from autarco_portal import derived, guarantee, privacy_guarantees, sites_file
 from autarco_portal.derived_rows import incidents_of
 from autarco_portal.derived_store import DerivedStore
 from autarco_portal.guarantee_record import GuaranteeStatus
 from autarco_portal.guarantee_terms import Guarantee, GuaranteeFile
+from autarco_portal.privacy.human_decision import Effect
+from autarco_portal.privacy.processing import Purpose, may_process
 from autarco_portal.settle_evidence import SettleError
 
 if TYPE_CHECKING:
@@ -82,16 +84,18 @@ class StoreRecords:
     Every method may raise StoreError too.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, now: datetime) -> None:
         self._store = store
+        self._now = now
 
     def site(self, site_id: str) -> Site:
         """Returns a site that the rules can compute with; raises SiteError too."""
         record = self._store.sites.record(site_id)
         if record is None:
             raise SettleError(f"there is no site {site_id!r}")
-        if record.restricted_at is not None:
-            raise SettleError(f"the data of site {site_id} may be kept and not used, by its owner")
+        flags = self._store.privacy.flags_of_site(site_id, self._now)
+        if not may_process(flags, Purpose.GUARANTEE):
+            raise SettleError(f"the data of site {site_id} may not be used to settle, by its owner")
         return record.site
 
     def guarantees(self, site_id: str) -> Sequence[Guarantee]:
@@ -108,5 +112,22 @@ class StoreRecords:
         return [one.incident for one in self._store.alarms.of_site(site_id)]
 
     def hear(self, settlement: Settlement, now: datetime) -> None:
-        """Keeps the settlement beside its guarantee."""
+        """Keeps the settlement beside its guarantee.
+
+        Owners hear of one that owes them nothing, and how to contest what a program decided.
+        """
+        digest = guarantee.digest(settlement)
+        is_new = self._store.guarantees.settlement(digest) is None
         self._store.guarantees.keep(settlement, now)
+        if not is_new or settlement.compensation_eur > 0:
+            return
+        for person in privacy_guarantees.owners(self._store, settlement.contract.site_id, now):
+            privacy_guarantees.record_outcome(
+                self._store,
+                person=person,
+                thing=f"guarantee:{settlement.contract.contract_id}",
+                effect=Effect.ZERO_VALUE,
+                inputs_sha256=digest,
+                model_version=settlement.model_version,
+                now=now,
+            )

@@ -3,7 +3,8 @@
 Under /api a problem document of RFC 9457, never HTML and never a redirect: clients parse it. For
 people `pages` says the same in words; it hands its own renderer to the app.
 
-Nothing of a request but method and path is logged here: headers hold passwords.
+Nothing of a request but method and route is logged here: headers hold passwords, and the paths of
+invitations and newsletters hold links that open something.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import msgspec
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
+
+from autarco_portal.store import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +56,7 @@ def handlers(page: Page | None) -> dict[int | type[Exception], Callable[..., Res
         return answer(request, error.status_code, detail, headers=error.headers)
 
     def unavailable(request: Request[Any, Any, Any], error: Unavailable) -> Response[Any]:
-        log.warning("cannot answer now", path=request.url.path, error=str(error))
+        log.warning("cannot answer now", path=_route(request), error=str(error))
         return answer(
             request,
             HTTPStatus.SERVICE_UNAVAILABLE,
@@ -61,8 +64,18 @@ def handlers(page: Page | None) -> dict[int | type[Exception], Callable[..., Res
             headers={"Retry-After": str(RETRY_AFTER_S)},
         )
 
+    def store_away(request: Request[Any, Any, Any], error: StoreUnavailable) -> Response[Any]:
+        # What it said is for the log, not for whoever asked.
+        log.warning("cannot answer now", path=_route(request), error=str(error))
+        return answer(
+            request,
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "the database does not answer now",
+            headers={"Retry-After": str(RETRY_AFTER_S)},
+        )
+
     def failed(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-        log.error("request failed", method=request.method, path=request.url.path, exc_info=error)
+        log.error("request failed", method=request.method, path=_route(request), exc_info=error)
         return answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, "something failed here")
 
     def answer(
@@ -78,7 +91,12 @@ def handlers(page: Page | None) -> dict[int | type[Exception], Callable[..., Res
         shown.headers.update(headers or {})
         return shown
 
-    return {HTTPException: refused, Unavailable: unavailable, Exception: failed}
+    return {
+        HTTPException: refused,
+        Unavailable: unavailable,
+        StoreUnavailable: store_away,
+        Exception: failed,
+    }
 
 
 def response(status: int, detail: str, *, headers: dict[str, str] | None = None) -> Response[bytes]:
@@ -88,6 +106,12 @@ def response(status: int, detail: str, *, headers: dict[str, str] | None = None)
     return Response(
         msgspec.json.encode(problem), status_code=status, media_type=MEDIA_TYPE, headers=headers
     )
+
+
+def _route(request: Request[Any, Any, Any]) -> str:
+    """The path with the names of its parameters in their place; empty where there is no route."""
+    template: str = request.scope.get("path_template", "")
+    return template
 
 
 def is_api(path: str) -> bool:

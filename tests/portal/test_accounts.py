@@ -766,3 +766,18 @@ def test_nothing_secret_shows_in_logs_values_errors_or_files(
     for secret in set(secrets) - allowed:
         assert secret.encode() not in stored
     assert offered.secret.reveal().encode() in stored
+
+
+def test_a_flood_of_passwords_is_turned_away_and_counts_against_nobody(
+    sqlite_store: Store,
+) -> None:
+    crowded = Parameters(time_cost=1, memory_kib=8, parallelism=1, at_once=1, waiting_max=0)
+    hasher = CountingHasher(crowded)
+    accounts = Accounts(sqlite_store, KEY, hasher=hasher)
+    join(sqlite_store, accounts)
+    hasher.compared = 0
+    with hasher.place():
+        tried = [sign_in(accounts) for _ in range(60)]
+    assert tried == [Refused(reason=Refusal.WAIT, retry_after_s=5)] * 60
+    assert hasher.compared == 0
+    assert isinstance(sign_in(accounts), SignedIn)

@@ -322,3 +322,58 @@ def test_a_client_gone_wild_is_told_when_to_come_back(world: World) -> None:
         assert client.get(path, headers=installer).status_code == 200
         clock[0] = 1.1
         assert client.get(path, headers=owner).status_code == 200
+
+
+def test_an_answer_that_would_fill_the_memory_is_refused(
+    client: TestClient[Litestar], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"/api/v1/sites/{NORTH}/readings?columns=ts,ac_power"
+    assert client.get(path).status_code == 200
+    monkeypatch.setitem(readings.CELLS_MAX, tables.JSON, 300)
+    refused = client.get(path)
+    assert refused.status_code == 400
+    assert "more than 100 rows of 2 columns" in refused.json()["detail"]
+    assert client.get(path, headers={"Accept": tables.CSV}).status_code == 200
+
+
+def test_few_large_answers_are_made_at_once(
+    client: TestClient[Litestar], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "WAIT_S", 0.01)
+    with tables.one_of_few(), tables.one_of_few():
+        busy = client.get(f"/api/v1/sites/{NORTH}/readings")
+    assert busy.status_code == 503
+    assert busy.headers["retry-after"]
+    assert client.get(f"/api/v1/sites/{NORTH}/readings").status_code == 200
+
+
+def test_who_looks_at_anothers_site_is_in_the_log_once_a_day(
+    world: World, client: TestClient[Litestar]
+) -> None:
+    def looks(who: str) -> list[tuple[str, str, str | None, str | None]]:
+        return [
+            (one.entry.action, one.entry.thing, one.entry.subject, one.entry.why)
+            for one in world.store.audit.of(actor=world.ids[who])
+            if one.entry.action.startswith("view_")
+        ]
+
+    owner, thing = world.ids["owner"], f"site:{HYBRID}"
+    for _ in range(3):
+        for who in ("owner", "guest", "installer"):
+            headers = world.header(who)
+            assert client.get(f"/api/v1/sites/{HYBRID}", headers=headers).status_code == 200
+        headers = world.header("stranger")
+        assert client.get(f"/api/v1/sites/{HYBRID}", headers=headers).status_code == 404
+    assert looks("owner") == looks("stranger") == []
+    record = world.store.sites.record(HYBRID)
+    assert record is not None
+    assert ("view_site", thing, owner, f"grant:{record.grants[0].grant_id}") in looks("guest")
+    found = looks("installer")
+    assert found.count(("view_site", thing, owner, None)) == 1
+    assert found.count(("view_contact", thing, owner, None)) == 1
+    assert not any(action == "view_contact" for action, *_ in looks("guest"))
+
+
+def test_a_number_no_site_can_have_is_refused(client: TestClient[Litestar]) -> None:
+    assert client.get(f"/api/v1/sites?after={2**31 - 1}").json()["items"] == []
+    assert client.get(f"/api/v1/sites?after={10**23}").status_code == 400

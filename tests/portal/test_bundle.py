@@ -421,3 +421,55 @@ def test_a_file_that_is_there_is_not_replaced(here: Instance, tmp_path: Path) ->
 def test_names_that_lead_elsewhere_are_no_members(tmp_path: Path, name: str) -> None:
     with bundle.BundleWriter(tmp_path / "x.zip") as writer, pytest.raises(BundleError):
         writer.add(name, b"{}")
+
+
+def test_a_zip_that_hides_or_breaks_is_refused_in_a_sentence(
+    bundled: Path, there: Instance, tmp_path: Path
+) -> None:
+    whole = bundled.read_bytes()
+    with zipfile.ZipFile(bundled) as archive:
+        start = archive.getinfo("about.json").header_offset
+    # Bit 0 of the flags, in the local header and in the directory behind everything.
+    at = whole.rindex(b"about.json") - 46 + 8
+    encrypted = bytearray(whole)
+    encrypted[start + 6] |= 1
+    encrypted[at] |= 1
+    (tmp_path / "encrypted.zip").write_bytes(encrypted)
+    broken = bytearray(whole)
+    broken[start + 30 + len("about.json") + 20 + 2] ^= 0xFF
+    broken[start + 30 + len("about.json") + 20] = 0xFF
+    (tmp_path / "broken.zip").write_bytes(broken)
+    with zipfile.ZipFile(tmp_path / "other.zip", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("manifest.json", "{}")
+    for name, why in (("encrypted", "encrypted"), ("broken", "damaged"), ("other", "compressed")):
+        with pytest.raises(BundleError, match=why):
+            there.take_in(tmp_path / f"{name}.zip")
+
+
+def test_a_bundle_that_claims_to_be_huge_is_not_unpacked(
+    bundled: Path, there: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundle, "BYTES_MAX", 1024)
+    with pytest.raises(BundleError, match="unpacks to more"):
+        there.take_in(bundled)
+
+
+def test_settlements_of_a_site_that_is_here_are_not_overwritten(
+    changing: Instance, bundled: Path
+) -> None:
+    with writing(changing.store._engine) as session:
+        session.execute(delete(Base.metadata.tables["people"]).where(PersonRow.person_id == ANNA))
+        session.execute(delete(Base.metadata.tables["inverters"]))
+    before = {
+        path: path.read_bytes()
+        for path in changing.directory.settlements.rglob("*")
+        if path.is_file()
+    }
+
+    with pytest.raises(BundleError, match="a site of the bundle is known"):
+        changing.take_in(bundled)
+    assert before == {
+        path: path.read_bytes()
+        for path in changing.directory.settlements.rglob("*")
+        if path.is_file()
+    }

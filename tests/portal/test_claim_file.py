@@ -369,7 +369,7 @@ class TestVerify:
             (b"no zip", "not a claim file"),
             (rezip({"a": b""}), "manifest.json is missing"),
             (rezip({"manifest.json": b"{"}), "manifest.json cannot be read"),
-            (rezip({"a": b"0" * 999}, zipfile.ZIP_DEFLATED), "compressed or too large"),
+            (rezip({"a": b"0" * 999}, zipfile.ZIP_DEFLATED), "compressed, encrypted or too large"),
         ],
     )
     def test_what_is_no_claim_file_is_said_to_be_none(self, data: bytes, finding: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,7 +14,12 @@ from analysed_lake import FIRST, made_rows, sites
 from autarco_ingest import catalog, paths, schema
 from autarco_ingest.lake import Lake
 from autarco_ingest.table_store import LocalStore
-from autarco_portal import cli
+from autarco_portal import cli, derived
+from autarco_portal.derived_rows import incidents_of
+from autarco_portal.derived_store import DerivedStore
+from autarco_portal.portal_paths import PortalDirectory
+from autarco_portal.site_record import Address, NewSite
+from autarco_portal.store import migrate, open_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,6 +75,40 @@ def test_days_of_a_real_lake(with_lake: Path, capsys: pytest.CaptureFixture[str]
     assert shown.sort_by("site_id").column("energy_kwh").to_pylist() == pytest.approx(
         lake.column("energy_kwh").to_pylist()
     )
+
+
+def test_sites_of_a_store_but_for_those_whose_owners_want_no_use(
+    with_lake: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, now = with_lake, datetime.now(UTC)
+    (root / "portal" / "sites.json").unlink()
+    address = str(PortalDirectory.of(paths.DataDirectory.at(root)).database)
+    migrate(address)
+    arguments = ("--from", str(FIRST), "--to", str(FIRST))
+    assert analyse(root, *arguments) == 2
+    assert "no site that may be analysed" in capsys.readouterr().err
+    with open_store(address) as store:
+        for one in ROOFS:
+            store.sites.add(
+                NewSite(
+                    name="A", address=Address(street="Z 1", postcode="3511 ZZ", city="U"),
+                    public_key=one.site_id, latitude=one.latitude, longitude=one.longitude,
+                    commissioned_on=one.commissioned_on, planes=one.planes,
+                    inverters=one.inverters,
+                ),
+                now,
+            )  # fmt: skip
+        store.sites.set_restricted(ROOFS[0].site_id, now)
+
+        assert analyse(root, *arguments) == 0
+        shown = catalog.query(paths.DataDirectory.at(root), "FROM analytics.site_day")
+        assert sorted(shown.column("site_id").to_pylist()) == [one.site_id for one in ROOFS[1:]]
+        found = incidents_of(
+            DerivedStore(PortalDirectory.of(paths.DataDirectory.at(root))).everything(
+                derived.ALARMS
+            )
+        )
+        assert [one.incident for one in store.alarms.open()] == found
 
 
 @pytest.mark.parametrize(

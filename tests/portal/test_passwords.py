@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autarco_portal import second_factor, secret, signed_link, throttle, verified
-from autarco_portal.passwords import Hasher, Parameters, PasswordError, check_password
+from autarco_portal.passwords import Busy, Hasher, Parameters, PasswordError, check_password
 from autarco_portal.people import Organisation, OrganisationKind, PeopleError, below, normal_email
 from autarco_portal.secret import Secret, SecretKeyError
 from autarco_portal.throttle import Throttle
@@ -230,3 +230,12 @@ def test_organisations_below_are_found_at_any_depth() -> None:
     assert below(tree, ["c", "d"]) == frozenset()
     with pytest.raises(PeopleError, match="by a detour"):
         below([one("a", "c"), one("b", "a"), one("c", "b")], ["a"])
+
+
+def test_who_comes_when_too_many_wait_is_turned_away_at_once() -> None:
+    cheap = msgspec.structs.replace(CHEAP, at_once=1, waiting_max=1)
+    hasher = Hasher(cheap)
+    with hasher.place(), hasher.place(), pytest.raises(Busy), hasher.place():
+        pytest.fail("there was a place")
+    with hasher.place():
+        assert not hasher.matches(Secret("x"), None)

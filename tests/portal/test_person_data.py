@@ -16,7 +16,7 @@ from autarco_portal.store.declarative import Base
 from autarco_portal.store.engine import StoreError, make_engine, reading, writing
 from autarco_portal.store.person_data import ANOTHER, PersonData
 from autarco_portal.store.person_rules import NOT_PERSONAL, REACHES, REFERENCED
-from autarco_portal.store.tables import GrantRow, InverterRow, SiteOwnerRow
+from autarco_portal.store.tables import GrantRow, InverterRow, OrganisationRow, SiteOwnerRow
 from person_rows import ANNA, BOB, NOW, START
 
 if TYPE_CHECKING:
@@ -288,3 +288,36 @@ def test_a_person_comes_in_once_and_whole(engine: Engine, empty: Engine) -> None
     with pytest.raises(StoreError, match="do not fit"):
         data.restore(broken, NOW)
     assert data.collect(ANNA, NOW) == found
+
+
+def test_a_file_from_elsewhere_makes_nobody_a_partners_manager_here(
+    engine: Engine, empty: Engine
+) -> None:
+    found = PersonData(engine).collect(ANNA, NOW)
+    partner = found.records["organisations"][0]
+    with writing(empty) as session:
+        session.add(OrganisationRow(created_at=NOW, **partner))
+    membership = {
+        "person_id": ANNA,
+        "organisation_id": partner["organisation_id"],
+        "role": "manager",
+        "from_at": START.isoformat(),
+        "until": None,
+    }
+    forged = found.records | {"memberships": [membership]}
+
+    PersonData(empty).restore(msgspec.structs.replace(found, records=forged), NOW)
+
+    with reading(empty) as session:
+        assert not session.execute(select(TABLES["memberships"])).all()
+    assert PersonData(empty).collect(ANNA, NOW).records["memberships"] == [membership]
+
+
+def test_a_file_from_elsewhere_brings_no_password(engine: Engine, empty: Engine) -> None:
+    found = PersonData(engine).collect(ANNA, NOW)
+    accounts = [one | {"password_hash": "$argon2id$x"} for one in found.records["accounts"]]
+
+    with pytest.raises(StoreError, match="columns that nobody hands out"):
+        PersonData(empty).restore(
+            msgspec.structs.replace(found, records=found.records | {"accounts": accounts}), NOW
+        )

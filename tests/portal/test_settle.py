@@ -39,7 +39,9 @@ from autarco_portal.guarantee_evidence import Credit, GuaranteeError
 from autarco_portal.guarantee_record import GuaranteeStatus
 from autarco_portal.guarantee_terms import Guarantee, GuaranteeFile
 from autarco_portal.incidents import Cause, Incident, Severity, State, Verdict
+from autarco_portal.people import SELF
 from autarco_portal.portal_paths import PortalDirectory
+from autarco_portal.privacy.human_decision import Effect
 from autarco_portal.settle_evidence import SettleError
 from autarco_portal.settle_load import Loader
 from autarco_portal.settle_model import Modelled
@@ -621,8 +623,31 @@ class TestCommand:
             assert cli.main(command) == 0
             (kept,) = store.guarantees.settlements("C-1")
             assert kept.settlement.years[0].measured_kwh == Decimal("3560.0")
+            assert store.privacy.decisions.all(thing="guarantee:C-1") == []
             store.sites.set_restricted("roof0001", NOW)
             assert cli.main(command) == 2
+
+    def test_owners_hear_of_a_settlement_that_owes_them_nothing(self, data: Path) -> None:
+        agreed = msgspec.structs.replace(CONTRACT, uncovered="prorate", p50_kwh=Decimal(2_000))
+        keep(data, [], [])
+        keep_weather(data, date(2024, 1, 1), date(2026, 5, 30))
+        new = NewSite(
+            name="A", address=Address(street="Z 1", postcode="3511 ZZ", city="U"),
+            public_key="roof0001", latitude=SITE.latitude, longitude=SITE.longitude,
+            commissioned_on=SITE.commissioned_on, planes=SITE.planes, inverters=SITE.inverters,
+        )  # fmt: skip
+        migrate(str(portal_of(data).database))
+        with open_store(str(portal_of(data).database)) as store:
+            store.sites.add(new, NOW)
+            owner = store.people.add(name="O", email="o@house.example", source=SELF, now=NOW)
+            store.sites.add_owner("roof0001", owner.person_id, NOW)
+            store.guarantees.add(agreed, NOW, GuaranteeStatus.ACTIVE)
+            for _ in range(2):
+                assert cli.main(["settle", "roof0001", "3", "--data", str(data)]) == 0
+            (decision,) = store.privacy.decisions.all(thing="guarantee:C-1")
+            assert (decision.person, decision.effect) == (owner.person_id, Effect.ZERO_VALUE)
+            (kept,) = store.guarantees.settlements("C-1")
+            assert decision.inputs_sha256 == kept.sha256
 
     def test_a_refusal_is_one_sentence(
         self, data: Path, capsys: pytest.CaptureFixture[str]

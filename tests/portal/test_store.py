@@ -553,3 +553,29 @@ def test_a_database_that_is_locked_for_long_is_unavailable(sqlite_url: str) -> N
         other.rollback()
         assert person(store)
     other.close()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_street_is_found_by_those_only_who_may_see_it(store: Store, seed: int) -> None:
+    actors, records = worlds(store, seed)
+    street = records[0].address.street
+    assert all(one.address.street == street and street not in one.name for one in records)
+    seen = hidden = 0
+    for actor in actors:
+        expected = [x.number for x in records if may(actor, Action.VIEW_CONTACT, x.access)]
+        if actor.is_read_only:
+            assert set(expected) <= {x.number for x in records}
+        assert [x.number for x in store.sites.visible(actor, text=street)] == expected
+        assert store.sites.count_visible(actor, text=street) == len(expected)
+        seen += len(expected)
+        hidden += store.sites.count_visible(actor) - len(expected)
+    assert seen
+    assert hidden
+
+
+def test_the_database_is_made_for_its_owner_only(tmp_path: Path) -> None:
+    with open_store(str(tmp_path / "portal.sqlite"), migrate=True) as made:
+        person(made)
+        modes = {path.name: path.stat().st_mode & 0o077 for path in tmp_path.iterdir()}
+    assert "portal.sqlite-wal" in modes
+    assert not any(modes.values()), modes

@@ -82,6 +82,30 @@ def test_alarms_are_what_the_rule_folds_and_come_back_whole(store: Store) -> Non
     assert store.alarms.of_sites([key], only_open=True) == []
 
 
+def test_what_an_analysis_found_replaces_what_was_and_keeps_what_people_did(store: Store) -> None:
+    key, other = site(store), site(store, "z2z2z2z2")
+    untouched = store.alarms.fold(other, days(FAULTY, key=other), NOW)
+    (known,) = store.alarms.fold(key, days(FAULTY), NOW)
+    store.alarms.acknowledge(known.incident_id, by="p1", now=NOW + DAY, note="on our way")
+    found = fold([], days(FAULTY, FAULTY, key=key), NOW)
+
+    store.alarms.take_over(found, [key])
+    (record,) = store.alarms.of_site(key)
+    assert (record.acknowledged_by, record.incident.acknowledged_at) == ("p1", NOW + DAY)
+    assert len(record.incident.days) == 2
+
+    # Judged again from its beginning, it was detected at another time and so has another name.
+    again = fold([], days(FAULTY, FAULTY, FAULTY, key=key), NOW + DAY)
+    store.alarms.take_over([*again, *untouched], [key])
+    (record,) = store.alarms.of_site(key)
+    assert record.incident.incident_id == again[0].incident_id
+    assert (record.acknowledged_by, record.acknowledgement) == ("p1", "on our way")
+
+    store.alarms.take_over([], [key])
+    assert store.alarms.of_site(key) == []
+    assert [one.incident for one in store.alarms.of_site(other)] == untouched
+
+
 def test_the_first_who_acknowledges_and_the_first_telling_stay(store: Store) -> None:
     key = site(store)
     incident_id = store.alarms.fold(key, days(FAULTY), NOW)[0].incident_id

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 from litestar import get, post
 from litestar.exceptions import NotFoundException
+from litestar.params import FromPath
 from litestar.testing import TestClient
 
 from autarco_portal import web, web_problems
+from autarco_portal.store import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +36,16 @@ def ill() -> None:
     raise web_problems.Unavailable("the table cannot be read")
 
 
+@get("/api/away", sync_to_thread=True)
+def away() -> None:
+    raise StoreUnavailable("the database does not answer: OperationalError hunter2")
+
+
+@get("/api/link/{link:str}", sync_to_thread=True)
+def link(link: FromPath[str]) -> None:
+    raise RuntimeError("it broke")
+
+
 @post("/api/change", sync_to_thread=True)
 def change() -> dict[str, str]:
     return {"done": "yes"}
@@ -41,7 +54,7 @@ def change() -> dict[str, str]:
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[TestClient[Litestar]]:
     settings = web.Settings(data=tmp_path, is_https=True)
-    app = web.app(settings, routes=[secret, foreign, ill, change])
+    app = web.app(settings, routes=[secret, foreign, ill, away, link, change])
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
 
@@ -53,6 +66,7 @@ def client(tmp_path: Path) -> Iterator[TestClient[Litestar]]:
         ("/api/secret", 500),
         ("/api/foreign", 404),
         ("/api/ill", 503),
+        ("/api/away", 503),
         ("/api/nowhere", 404),
         ("/api/change", 405),
     ],
@@ -103,3 +117,12 @@ def test_a_page_tells_people_what_programs_are_told(tmp_path: Path) -> None:
     with TestClient(app) as client:
         assert client.get("/nowhere").text == "<p>404</p>"
         assert client.get("/api/nowhere").json()["title"] == "Not Found"
+
+
+def test_a_log_of_failures_has_no_link_that_opens_something(
+    client: TestClient[Litestar],
+) -> None:
+    with structlog.testing.capture_logs() as logs:
+        assert client.get("/api/link/canary-5f2a").status_code == 500
+    assert [one["path"] for one in logs] == ["/api/link/{link}"]
+    assert "canary" not in str(logs)

@@ -53,11 +53,15 @@ def known(actor: Actor | None) -> Actor:
 
 
 def seen(portal: Portal, actor: Actor | None, key: str) -> tuple[Actor, SiteRecord]:
-    """Returns who asks and a site he may view; raises NotAuthorized- and NotFoundException."""
+    """Returns who asks and a site he may view, which the audit log is told of.
+
+    Raises NotAuthorized- and NotFoundException.
+    """
     who = known(actor)
     record = portal.sites.record(key, who.at)
     if record is None or not may(who, Action.VIEW_SITE, record.access):
         raise NotFoundException("no such site")
+    portal.looked(who, record)
     return who, record
 
 

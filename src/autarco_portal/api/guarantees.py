@@ -62,6 +62,7 @@ def list_guarantees(portal: Here, actor: Asking, key: Key) -> list[GuaranteeItem
     """With what was settled."""
     who, record = seen(portal, actor, key)
     allowed(who, Action.VIEW_GUARANTEE, record)
+    portal.looked(who, record, "view_guarantee")
     return [
         _guarantee(one, portal.store.guarantees.settlements(one.contract.contract_id))
         for one in portal.store.guarantees.of_site(record.public_key)
@@ -78,6 +79,7 @@ def settlement_document(portal: Here, actor: Asking, key: Key, sha256: Sha256) -
     """As it was made: its SHA-256 is its name."""
     who, record = seen(portal, actor, key)
     allowed(who, Action.VIEW_GUARANTEE, record)
+    portal.looked(who, record, "view_guarantee")
     found = portal.store.guarantees.settlement(sha256)
     if found is None or found.settlement.contract.site_id != record.public_key:
         raise NotFoundException("no such settlement")

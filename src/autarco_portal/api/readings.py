@@ -32,8 +32,14 @@ USUAL = (
     "ts,inverter_sn,ac_power,energy_total_wh,status,battery_power,battery_soc_pct,grid_power,"
     "load_power"
 )
-ROWS_MAX = 2_000_000
-"""Of one answer: ten inverters that report every minute for four months."""
+CELLS_MAX = {
+    tables.JSON: 3_000_000,
+    tables.CSV: 20_000_000,
+    tables.PARQUET: 40_000_000,
+    tables.ARROW: 40_000_000,
+}
+"""Rows times columns of one answer. JSON of that many is half a gigabyte of objects while it is
+made, a table as Parquet the same: ten inverters that report every minute for four months."""
 
 Columns = Annotated[
     str,
@@ -68,14 +74,18 @@ def site_readings(
     edges = midnights(begin, until, record.time_zone)
     begins, ends = (datetime.fromtimestamp(int(edges[n]) / 1e6, UTC) for n in (0, -1))
     needed = list(dict.fromkeys((*names, "inverter_sn", "ts")))
-    with answering():
+    rows_max = CELLS_MAX[media_type] // len(needed)
+    with tables.one_of_few(), answering():
         rows = portal.sites.fleet.lake.readings(
-            [one.serial_number for one in hung], begins, ends, needed, rows_max=ROWS_MAX + 1
+            [one.serial_number for one in hung], begins, ends, needed, rows_max=rows_max + 1
         )
-    if rows.num_rows > ROWS_MAX:
-        raise ValidationException(f"more than {ROWS_MAX:,} rows: ask for fewer days")
-    here = pa.concat_tables([rows.slice(0, 0), *(_while_there(rows, one) for one in hung)])
-    return tables.answer(here.select(names), media_type, name=f"readings-{key}-{begin}-{until}")
+        if rows.num_rows > rows_max:
+            raise ValidationException(
+                f"more than {rows_max:,} rows of {len(names)} columns as {media_type}: ask for "
+                "fewer days or columns"
+            )
+        here = pa.concat_tables([rows.slice(0, 0), *(_while_there(rows, one) for one in hung)])
+        return tables.answer(here.select(names), media_type, name=f"readings-{key}-{begin}-{until}")
 
 
 def _names(text: str) -> list[str]:

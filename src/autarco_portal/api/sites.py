@@ -26,7 +26,11 @@ PAGE_MAX = 200
 Text = Annotated[
     str, QueryParameter(name="q", description="In name, key, address, serials.", max_length=100)
 ]
-After = Annotated[int, QueryParameter(description="From behind this number on.", ge=0)]
+NUMBER_MAX = 2**31 - 1
+"""What a database takes as a site's number."""
+After = Annotated[
+    int, QueryParameter(description="From behind this number on.", ge=0, le=NUMBER_MAX)
+]
 Limit = Annotated[int, QueryParameter(description="Items of a page.", ge=1, le=PAGE_MAX)]
 
 
@@ -147,6 +151,8 @@ def describe_site(portal: Here, actor: Asking, key: Key) -> SiteDetail:
     """Place, roof planes and inverters."""
     who, record = seen(portal, actor, key)
     shows = may(who, Action.VIEW_CONTACT, record.access)
+    if shows:
+        portal.looked(who, record, "view_contact")
     return SiteDetail(
         public_key=record.public_key,
         number=record.number,

@@ -7,6 +7,8 @@ outgrows memory: wider for the formats of analysts, who take them in one piece.
 from __future__ import annotations
 
 import io
+import threading
+from contextlib import contextmanager
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,8 +23,10 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import HeaderParameter, QueryParameter
 
 from autarco_portal.api.access import PROBLEMS
+from autarco_portal.web_problems import Unavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from zoneinfo import ZoneInfo
 
 JSON, CSV = "application/json", "text/csv"
@@ -31,6 +35,11 @@ ARROW = "application/vnd.apache.arrow.stream"
 TYPES = (JSON, CSV, PARQUET, ARROW)
 DAYS_MAX = {JSON: 31, CSV: 92, PARQUET: 400, ARROW: 400}
 """31 days of one inverter are some 9,000 rows, 5 MB of JSON; 400 days 115,000, 10 MB of Parquet."""
+
+AT_ONCE = 2
+WAIT_S = 5.0
+"""Who waits holds a thread of the server; most answers take a tenth of a second."""
+_TURN = threading.BoundedSemaphore(AT_ONCE)
 
 AcceptHeader = Annotated[
     str, HeaderParameter(name="accept", description=f"One of {', '.join(TYPES)}.", max_length=500)
@@ -55,6 +64,20 @@ RESPONSES = PROBLEMS | {
         generate_examples=False,
     ),
 }
+
+
+@contextmanager
+def one_of_few() -> Iterator[None]:
+    """Makes one of a few answers at a time; raises Unavailable where others take too long.
+
+    Each may take half a gigabyte while it is made: a dozen at once would end the process.
+    """
+    if not _TURN.acquire(timeout=WAIT_S):
+        raise Unavailable("several large answers are being made: ask again in a minute")
+    try:
+        yield
+    finally:
+        _TURN.release()
 
 
 def chosen(accept: str) -> str:

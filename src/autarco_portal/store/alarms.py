@@ -49,16 +49,30 @@ class Alarms:
             rows = {row.incident_id: row for row in _of_site(session, site.number)}
             before = [_INCIDENT.decode(row.incident) for row in rows.values()]
             after = incidents.fold(before, verdicts, now, rules)
-            for incident in after:
-                row = rows.pop(incident.incident_id, None)
-                if row is None:
-                    row = AlarmRow(incident_id=incident.incident_id, site_number=site.number)
-                    session.add(row)
-                _write(row, incident)
-            _hand_over(rows.values(), after, session)
-            for gone in rows.values():
-                session.delete(gone)
+            _keep(session, site, rows, after)
         return after
+
+    def take_over(self, found: Iterable[Incident], public_keys: Iterable[str]) -> None:
+        """Makes these the incidents of the sites, as an analysis found them.
+
+        What people did about an incident stays with it; one that was withdrawn goes. One
+        transaction; incidents of other sites are left alone. Raises StoreError for an unknown site.
+        """
+        wanted = set(public_keys)
+        of_site: dict[str, list[Incident]] = {}
+        for incident in found:
+            if incident.site_id in wanted:
+                of_site.setdefault(incident.site_id, []).append(incident)
+        with writing(self._engine) as session:
+            known = session.scalars(select(SiteRow.public_key).join(AlarmRow).distinct())
+            for public_key in sorted(wanted & {*known, *of_site}):
+                site = _locked(session, public_key)
+                rows = {row.incident_id: row for row in _of_site(session, site.number)}
+                after = incidents.with_what_people_did(
+                    of_site.get(public_key, ()),
+                    [_INCIDENT.decode(row.incident) for row in rows.values()],
+                )
+                _keep(session, site, rows, after)
 
     def get(self, incident_id: str) -> AlarmRecord | None:
         """Returns one, or None."""
@@ -180,6 +194,22 @@ def _of_site(session: Session, number: int) -> Sequence[AlarmRow]:
         .where(AlarmRow.site_number == number)
         .order_by(AlarmRow.opened_at, AlarmRow.incident_id)
     ).all()
+
+
+def _keep(
+    session: Session, site: SiteRow, rows: dict[str, AlarmRow], after: Sequence[Incident]
+) -> None:
+    """Makes the rows of a site, by identifier, be these incidents."""
+    gone = dict(rows)
+    for incident in after:
+        row = gone.pop(incident.incident_id, None)
+        if row is None:
+            row = AlarmRow(incident_id=incident.incident_id, site_number=site.number)
+            session.add(row)
+        _write(row, incident)
+    _hand_over(gone.values(), after, session)
+    for withdrawn in gone.values():
+        session.delete(withdrawn)
 
 
 def _write(row: AlarmRow, incident: Incident) -> None:

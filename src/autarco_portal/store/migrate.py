@@ -5,6 +5,7 @@ By Alembic; the revisions are in `migrations/versions`.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ def upgrade(engine: Engine) -> tuple[str | None, str]:
 
     All or nothing. Raises StoreError for a database of a newer program, or that is not there.
     """
+    _make_private(engine)
     with _connected(engine, writes=True) as connection, connection.begin():
         if connection.dialect.name == "postgresql":
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
@@ -61,6 +63,20 @@ def config_of(connection: Connection) -> Config:
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
     return config
+
+
+def _make_private(engine: Engine) -> None:
+    """Makes SQLite's file for its owner only: SQLite lets all read what it makes itself.
+
+    Its log takes the mode of the file. One that is there keeps its mode.
+    """
+    name = engine.url.database
+    if engine.dialect.name != "sqlite" or name is None or name.startswith("file:"):
+        return
+    try:
+        os.close(os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise StoreError("the database is not there, or does not let this program in") from error
 
 
 def _connected(engine: Engine, *, writes: bool) -> Connection:

@@ -265,8 +265,10 @@ def _organisations(session: Session, records: Mapping[str, Sequence[Record]]) ->
 
 def _restore(session: Session, records: PersonRecords, now: datetime) -> None:
     _check_new(session, records)
+    _check_columns(records)
+    known = set(session.scalars(select(OrganisationRow.organisation_id)))
     for record in records.records["organisations"]:
-        if session.get(OrganisationRow, record["organisation_id"]) is None:
+        if record["organisation_id"] not in known:
             session.add(OrganisationRow(created_at=now, **record))
     session.flush()
     kept: dict[str, list[Record]] = defaultdict(list)
@@ -276,7 +278,9 @@ def _restore(session: Session, records: PersonRecords, now: datetime) -> None:
         if reach is None:
             continue
         for record in records.records.get(table.name, ()):
-            if not (reach.is_live and _has_parents(table, record, there)):
+            # Who works for a partner of this instance is said here, not by a file from elsewhere.
+            is_power = table.name == "memberships" and record["organisation_id"] in known
+            if is_power or not (reach.is_live and _has_parents(table, record, there)):
                 kept[table.name].append(record)
                 continue
             values = {name: _stored(table, name, value) for name, value in record.items()}
@@ -339,6 +343,18 @@ def _check_new(session: Session, records: PersonRecords) -> None:
             "the person, a site or its number is known here already: bring a bundle into an empty "
             "instance"
         )
+
+
+def _check_columns(records: PersonRecords) -> None:
+    """Refuses what is never handed out, such as a password's hash, and what no table has."""
+    wanted = {name: set(REFERENCED[name]) for name in REFERENCED}
+    wanted |= {
+        name: {column.name for column in _TABLES[name].columns} - set(reach.hidden)
+        for name, reach in REACHES.items()
+    }
+    for name, columns in wanted.items():
+        if any(set(record) - columns for record in records.records.get(name, ())):
+            raise StoreError(f"the records of {name} have columns that nobody hands out")
 
 
 _ORDINARY: dict[str, dict[str, object]] = {"accounts": {"generation": 0}}

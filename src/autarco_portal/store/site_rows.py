@@ -6,13 +6,14 @@ Used by `sites` inside its transactions.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from sqlalchemy import ColumnElement, and_, false, or_, true
 from sqlalchemy.orm import selectinload
 
 from autarco_portal.people import Actor, Grant, OrganisationKind, PortalRole, SiteOwner, SiteRole
+from autarco_portal.rights import ALLOWED, Action, Relation, SiteAccess
 from autarco_portal.site import Inverter, RoofPlane
 from autarco_portal.site_record import Address, SiteRecord, check_site
 from autarco_portal.store import attributes, people
@@ -40,6 +41,12 @@ WHOLE = (
 )
 """Everything of a site in a few statements, however many sites."""
 
+_CARING = tuple(
+    kind.value
+    for kind in OrganisationKind
+    if Action.VIEW_CONTACT in ALLOWED[SiteAccess][Relation(kind.value)]
+)
+"""What an organisation does for a site whose people see street and owner."""
 _PLANE = msgspec.json.Decoder(RoofPlane)
 _MPPT_PLANES = msgspec.json.Decoder(tuple[str | None, ...])
 
@@ -153,22 +160,42 @@ def visible_to(actor: Actor) -> ColumnElement[bool]:
     return or_(own, watches, and_(is_free, or_(false(), *others)))
 
 
-def matching(text: str) -> ColumnElement[bool]:
-    """The condition that a text is found in a site's name, key, address or inverters."""
+def contact_shown_to(actor: Actor) -> ColumnElement[bool]:
+    """The condition under which `rights.may` lets somebody see street and owner of a site."""
+    owner_holds, role_holds, _ = _now(actor)
+    own = SiteRow.owners.any(and_(SiteOwnerRow.person_id == actor.person_id, owner_holds))
+    if not actor.has_second_factor:
+        return own
+    if PortalRole.PRIVACY_OFFICER in actor.portal_roles:
+        return true()
+    if PortalRole.ADMINISTRATOR in actor.portal_roles:
+        cared: ColumnElement[bool] = true()
+    else:
+        cares = and_(
+            SiteRoleRow.organisation_id.in_(list(actor.roles)), SiteRoleRow.kind.in_(_CARING)
+        )
+        cared = SiteRow.roles.any(and_(cares, role_holds))
+    return or_(own, and_(SiteRow.restricted_at.is_(None), cared))
+
+
+def matching(text: str, actor: Actor | None = None) -> ColumnElement[bool]:
+    """The condition that a text is found in a site's name, key, address or inverters.
+
+    With an `actor`, in street and postcode only where he may see them: whoever can search for what
+    he is not shown finds it out, a letter at a time.
+    """
     if not text.strip():
         return true()
     pattern = people.like(text.strip())
-    columns = (
-        SiteRow.name,
-        SiteRow.public_key,
-        SiteRow.street,
-        SiteRow.postcode,
-        SiteRow.city,
-    )
-    serial = InverterRow.serial_number.ilike(pattern, escape=people.LIKE_ESCAPE)
+
+    def found(*columns: Any) -> ColumnElement[bool]:
+        return or_(*(column.ilike(pattern, escape=people.LIKE_ESCAPE) for column in columns))
+
+    street = found(SiteRow.street, SiteRow.postcode)
     return or_(
-        *(column.ilike(pattern, escape=people.LIKE_ESCAPE) for column in columns),
-        SiteRow.inverters.any(serial),
+        found(SiteRow.name, SiteRow.public_key, SiteRow.city),
+        street if actor is None else and_(contact_shown_to(actor), street),
+        SiteRow.inverters.any(found(InverterRow.serial_number)),
     )
 
 

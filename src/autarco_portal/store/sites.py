@@ -162,7 +162,7 @@ class Sites:
         with reading(self._engine) as session:
             rows = session.scalars(
                 select(SiteRow)
-                .where(visible_to(actor), matching(text), SiteRow.number > after)
+                .where(visible_to(actor), matching(text, actor), SiteRow.number > after)
                 .order_by(SiteRow.number)
                 .limit(limit)
                 .options(*WHOLE)
@@ -173,12 +173,12 @@ class Sites:
         """Returns how many sites `visible` has in all."""
         with reading(self._engine) as session:
             wanted = select(func.count()).select_from(SiteRow)
-            return session.scalar(wanted.where(visible_to(actor), matching(text))) or 0
+            return session.scalar(wanted.where(visible_to(actor), matching(text, actor))) or 0
 
     def visible_keys(self, actor: Actor, *, text: str = "") -> list[str]:
         """Returns the public keys of all sites that `visible` has, by number."""
         with reading(self._engine) as session:
-            wanted = select(SiteRow.public_key).where(visible_to(actor), matching(text))
+            wanted = select(SiteRow.public_key).where(visible_to(actor), matching(text, actor))
             return list(session.scalars(wanted.order_by(SiteRow.number)))
 
     def hanging(self) -> list[tuple[str, str, bool]]:
