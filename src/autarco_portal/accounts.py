@@ -113,6 +113,11 @@ class Accounts:
         invitation = self._invitation(link, now)
         return None if invitation is None else self._store.people.get(invitation.person_id)
 
+    def has_password(self, person_id: str) -> bool:
+        """Tells whether somebody could sign in before."""
+        account = self._store.accounts.get(person_id)
+        return account is not None and account.has_password
+
     def accept(self, link: Secret, password: Secret, now: datetime) -> Person | Refused:
         """Sets the password that a link allows, once; his sessions before end.
 

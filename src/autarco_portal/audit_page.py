@@ -146,6 +146,8 @@ _WHAT: dict[str, tuple[str, str]] = {
     "retain": ("Verlopen gegevens zijn verwijderd", "Data that had expired was removed"),
     "add_incident": ("Een incident is vastgelegd", "An incident was recorded"),
     "report_incident": ("Een incident is gemeld", "An incident was reported"),
+    "change_incident": ("Een incident is bijgewerkt", "An incident was updated"),
+    "approve_disclosure": ("Een verstrekking is goedgekeurd", "A disclosure was approved"),
     "object": ("Bezwaar is vastgelegd", "An objection was noted"),
 }
 """Dutch and English, without who did it."""

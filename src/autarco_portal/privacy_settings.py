@@ -23,6 +23,8 @@ class PrivacySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     officer: str = ""
     """Where the privacy officer is warned; also the contact in `security.txt`."""
+    security: str = ""
+    """Where finders of a hole write to instead: an address, or a URI."""
     insurer: str = ""
     """Who hears of guarantees that lapsed."""
     url: str = "https://localhost"
@@ -33,6 +35,11 @@ class PrivacySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     suspension: SuspensionRules = SuspensionRules()
     retention: dict[str, Any] = {}
     """Days by rule, where they are not the default."""
+
+    @property
+    def security_contact(self) -> str:
+        """What `security.txt` names; empty for nobody."""
+        return self.security or self.officer
 
     @property
     def rules(self) -> tuple[Rule, ...]:

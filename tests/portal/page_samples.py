@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from msgspec import structs
 
+import page_samples_rights
 from autarco_portal import guarantee
 from autarco_portal.guarantee_contract import Contract, year_span
 from autarco_portal.guarantee_evidence import Measured, Uncovered, YearEvidence
@@ -431,4 +432,8 @@ def pages() -> dict[str, tuple[models.Frame, models.Page]]:
             ),
         ),
         "failure": (stranger, models.Failure(status=404, sentence="")),
+        **{
+            name: (frame(f"/{name}", "my-data"), page)
+            for name, page in page_samples_rights.pages().items()
+        },
     }

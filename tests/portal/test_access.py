@@ -67,7 +67,19 @@ RIGHTS = (
     ("POST", "decisions/{name:str}/contest"), ("POST", "bundles/{name:str}"),
 )  # fmt: skip
 """What a person does about his own data: a session does, and its tests are of each route."""
+OFFICE = (
+    ("GET", "requests"), ("POST", "requests"), ("GET", "requests/{name:str}"),
+    ("POST", "requests/{name:str}/steps"), ("GET", "decisions"), ("POST", "decisions/{name:str}"),
+    ("GET", "incidents"), ("POST", "incidents"), ("POST", "incidents/{name:str}/steps"),
+    ("GET", "disclosures"), ("POST", "disclosures/{name:str}/approval"), ("GET", "retention"),
+)  # fmt: skip
+"""What the privacy officer does in a session, and no program."""
 BODIES = {
+    f"{V1}/privacy/requests": {"right": "access", "channel": "mail", "contact": "x@example.org"},
+    f"{V1}/privacy/requests/name/steps": {"step": "close"},
+    f"{V1}/privacy/decisions/name": {"is_upheld": True, "reason": "x"},
+    f"{V1}/privacy/incidents": {"summary": "x"},
+    f"{V1}/privacy/incidents/name/steps": {"step": "close"},
     f"{MINE}/requests": {"right": "access"},
     f"{MINE}/restriction": {"ground": "accuracy"},
     f"{MINE}/erasures/name/confirmation": {"sha256": "0" * 64},
@@ -119,6 +131,8 @@ PROGRAMS: dict[tuple[str, str], Row] = {
     ),
     **{(method, f"{MINE}/{path}"): Row(f"{MINE}/{_plain(path)}", {}, others=403)
        for method, path in RIGHTS},
+    **{(method, f"{V1}/privacy/{path}"): Row(f"{V1}/privacy/{_plain(path)}", {}, others=403)
+       for method, path in OFFICE},
     ("GET", f"{SITE}/looks"): Row(f"{V1}/sites/{NORTH}/looks", {403: SEE}),
     ("GET", f"{SITE}/disclosures"): Row(f"{V1}/sites/{NORTH}/disclosures", {403: SEE}),
     # Who has the link needs no sign-in; these are no links.
@@ -143,7 +157,16 @@ FORMS = (
     "/people/{person:str}/second-factor", "/profile/second-factor", "/profile/second-factor/off",
     "/profile/password", "/profile/sign-out-everywhere", "/profile/tokens",
     "/profile/tokens/{token:str}/revoke", "/sign-in", "/sign-in/code", "/sign-in/again",
-    "/sign-out", "/invitation/{link:str}", "/language",
+    "/sign-out", "/invitation/{link:str}", "/language", "/forgotten-password",
+    "/sites/{key:str}/grants", "/sites/{key:str}/grants/{name:str}/end", "/sites/{key:str}/owner",
+    "/my-data/details", "/my-data/requests", "/my-data/requests/{name:str}/proof",
+    "/my-data/requests/{name:str}/withdrawal", "/my-data/requests/{name:str}/preview",
+    "/my-data/requests/{name:str}/confirmation", "/my-data/requests/{name:str}/call-off",
+    "/my-data/objections", "/my-data/restriction", "/my-data/newsletters",
+    "/my-data/decisions/{name:str}/contest", "/my-data/bundles/{name:str}",
+    "/privacy-desk/requests", "/privacy-desk/requests/{name:str}/steps",
+    "/privacy-desk/decisions/{name:str}", "/privacy-desk/incidents",
+    "/privacy-desk/incidents/{name:str}/steps", "/privacy-desk/disclosures/{name:str}/approval",
 )  # fmt: skip
 PAGES: dict[tuple[str, str], Row] = {
     ("GET", "/"): Row("/", OPEN, nobody=303),
@@ -155,6 +178,28 @@ PAGES: dict[tuple[str, str], Row] = {
     ("GET", "/organisations"): Row("/organisations", OPEN, nobody=303),
     ("GET", "/organisations/{identifier:str}"): Row("/organisations/nothing", {}, nobody=303),
     ("GET", "/profile"): Row("/profile", OPEN, nobody=303),
+    ("GET", "/my-data"): Row("/my-data", OPEN, nobody=303),
+    ("GET", "/my-data/looks"): Row("/my-data/looks", OPEN, nobody=303),
+    ("GET", "/my-data/requests/{name:str}"): Row("/my-data/requests/nothing", {}, nobody=303),
+    ("GET", "/my-data/bundles/{name:str}/file"): Row(
+        "/my-data/bundles/access/file", {}, nobody=303
+    ),
+    ("GET", "/sites/{key:str}/looks"): Row(
+        f"/sites/{NORTH}/looks",
+        {200: {"owner", "administrator", "privacy_officer"}, 403: SEE},
+        nobody=303,
+    ),
+    **{("GET", path): Row(path, {200: {"privacy_officer"}}, nobody=303)
+       for path in ("/privacy-desk", "/privacy-desk/incidents", "/privacy-desk/disclosures",
+                    "/privacy-desk/retention")},
+    ("GET", "/privacy-desk/requests/{name:str}"): Row(
+        "/privacy-desk/requests/nothing", {}, nobody=303
+    ),
+    ("GET", "/sites/{key:str}/people"): Row(
+        f"/sites/{NORTH}/people", {200: CARE | {"privacy_officer"}, 403: SEE}, nobody=303
+    ),
+    ("GET", "/privacy"): Row("/privacy", OPEN, nobody=200),
+    ("GET", "/.well-known/security.txt"): Row("/.well-known/security.txt", {}, nobody=404),
     # A form without the token of its own page is nobody's.
     **{("POST", path): Row(_plain(path), {}, others=403, nobody=403)
        for path in FORMS},
@@ -162,7 +207,8 @@ PAGES: dict[tuple[str, str], Row] = {
 """By session cookie, as browsers send it."""
 SIGNING_IN = {
     ("GET", "/sign-in"), ("GET", "/sign-in/code"), ("GET", "/sign-in/again"),
-    ("GET", "/invitation/{link:str}"), ("GET", "/profile/second-factor"),
+    ("GET", "/invitation/{link:str}"), ("GET", "/forgotten-password"),
+    ("GET", "/profile/second-factor"),
     ("GET", "/static/{name:str}"),
 }  # fmt: skip
 """Steps of signing in depend on how far one is, not on a role: tested with the pages."""

@@ -22,7 +22,7 @@ from msgspec import structs
 import page_samples
 from autarco_portal.guarantee_record import GuaranteeStatus
 from autarco_portal.incidents import Cause, CloseReason, Severity
-from autarco_portal.pages import labels, models
+from autarco_portal.pages import labels, labels_privacy, models
 from autarco_portal.pages.chart_library import POLICY, chart_library
 from autarco_portal.pages.charts import Chart, Series
 from autarco_portal.pages.render import STATIC_FILES, render, static_path
@@ -30,6 +30,14 @@ from autarco_portal.pages.static import serve_static
 from autarco_portal.pages.words import Language, preferred, words
 from autarco_portal.passwords import PasswordError, check_password
 from autarco_portal.people import MemberRole, OrganisationKind
+from autarco_portal.privacy.consent import TOPICS
+from autarco_portal.privacy.human_decision import Effect, Status
+from autarco_portal.privacy.request import Channel, Kind, Method, Outcome, Right
+from autarco_portal.privacy.request import State as RequestState
+from autarco_portal.privacy.security_incident import REPORT
+from autarco_portal.privacy.sharing import Basis, RecipientKind
+from autarco_portal.privacy.suspension import GROUNDS
+from autarco_portal.privacy_self import PURPOSES
 from autarco_portal.secret import Secret
 from autarco_portal.site_health import Health
 
@@ -142,6 +150,18 @@ def test_every_code_has_its_words() -> None:
     assert set(labels.ORGANISATION_KIND) == set(OrganisationKind)
     assert set(labels.MEMBER_ROLE) == set(MemberRole)
     assert set(labels.GUARANTEE_STATUS) == set(GuaranteeStatus)
+
+
+def test_every_code_of_rights_has_its_words() -> None:
+    wanted = {
+        "right": Right, "request_state": RequestState, "step": Kind, "outcome": Outcome,
+        "channel": Channel, "method": Method, "purpose": PURPOSES, "ground": GROUNDS,
+        "topic": TOPICS, "effect": Effect, "decision_state": Status, "recipient": RecipientKind,
+        "basis": Basis, "report": REPORT,
+    }  # fmt: skip
+    assert set(labels_privacy.VOCABULARIES) == set(wanted)
+    for name, codes in wanted.items():
+        assert set(labels_privacy.VOCABULARIES[name]) == {str(code) for code in codes}, name
 
 
 @every_page()

@@ -22,6 +22,7 @@ from autarco_portal.api import (
     privacy_choices,
     privacy_data,
     privacy_links,
+    privacy_office,
     readings,
     sites,
 )
@@ -49,6 +50,7 @@ def router(clock: Callable[[], float]) -> Router:
             *privacy_choices.ROUTES,
             *privacy_data.ROUTES,
             *privacy_links.ROUTES,
+            *privacy_office.ROUTES,
             document.openapi_document,
         ],
         guards=[rate_limit.guard(RATE, clock)],

@@ -57,6 +57,7 @@ def config(version: str) -> OpenAPIConfig:
             Tag(name="guarantees", description="What was promised and settled."),
             Tag(name="account", description="Oneself and one's tokens."),
             Tag(name="privacy", description="Rights over one's own data."),
+            Tag(name="privacy desk", description="The privacy officer's registers."),
             Tag(name="old portal", description="The addresses of the old portal's clients."),
         ],
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from litestar import Response, get, post
 from litestar.exceptions import NotFoundException, PermissionDeniedException
 from litestar.params import FromPath, QueryParameter
+from msgspec import structs
 
 from autarco_portal.audit import AuditEntry
 from autarco_portal.pages import models
@@ -66,13 +67,19 @@ def alarm(portal: Here, visitor: Visiting, incident: FromPath[str]) -> Response[
     """Shows an alarm to whoever may view its site."""
     actor = visitor.actor
     record, site = _viewable(portal, actor, incident)
+    # Who took it on, and what he wrote, may be the owner and his words.
+    sees = may(actor, Action.VIEW_CONTACT, site.access) or (
+        record.acknowledged_by == actor.person_id
+    )
+    if not sees:
+        record = structs.replace(record, acknowledgement=None)
     return show(
         visitor,
         alarm_page(
             record,
             site_name=site.name,
             time_zone=site.time_zone,
-            acknowledged_by=_name(portal, record.acknowledged_by),
+            acknowledged_by=_name(portal, record.acknowledged_by) if sees else "",
             may_acknowledge=may(actor, Action.ACKNOWLEDGE_ALARM, site.access),
             words=visitor.words,
         ),
@@ -115,6 +122,6 @@ def _viewable(portal: Portal, actor: Actor, incident_id: str) -> tuple[AlarmReco
 
 
 def _name(portal: Portal, person_id: str | None) -> str:
-    """Whoever sees an alarm sees who works on it: a colleague, an installer, or the owner."""
+    """Who works on it: a colleague, an installer, or the owner."""
     person = portal.store.people.get(person_id) if person_id is not None else None
     return person.name if person is not None else ""

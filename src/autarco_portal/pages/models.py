@@ -19,7 +19,9 @@ from autarco_portal.pages.charts import Chart  # noqa: TC001
 from autarco_portal.people import MemberRole, OrganisationKind
 from autarco_portal.site_health import Health  # noqa: TC001
 
-Tab = Literal["sites", "alarms", "guarantees", "organisations", "profile", ""]
+Tab = Literal[
+    "sites", "alarms", "guarantees", "organisations", "privacy-desk", "my-data", "profile", ""
+]  # fmt: skip
 
 
 class Frame(Struct, frozen=True, kw_only=True):
@@ -32,6 +34,8 @@ class Frame(Struct, frozen=True, kw_only=True):
     """Who is signed in, by name; None for nobody."""
     has_organisations: bool = False
     """Whether there is an organisation to look after."""
+    is_officer: bool = False
+    """Whether somebody answers requests about people's data."""
     csrf: str = ""
     """What every form must bring along."""
     now: datetime
@@ -62,6 +66,14 @@ class SignIn(Page, frozen=True, kw_only=True):
     email: str = ""
     next_path: str = "/"
     error: str = ""
+
+
+class Forgotten(Page, frozen=True, kw_only=True):
+    """Asks for the address to which a link for another password goes."""
+
+    template: ClassVar[str] = "forgotten.html"
+    is_sent: bool = False
+    """Said whether or not anybody has that address."""
 
 
 class SecondFactor(Page, frozen=True, kw_only=True):
@@ -110,6 +122,8 @@ class Invitation(Page, frozen=True, kw_only=True):
     token: str
     email: str
     name: str = ""
+    is_new: bool = True
+    """False for somebody who forgot the password."""
     organisation: str = ""
     password_length_min: int
     error: str = ""
@@ -235,6 +249,9 @@ class SitePage(Page, frozen=True, kw_only=True):
     alarms: tuple[AlarmRow, ...]
     inverters: tuple[InverterRow, ...]
     guarantee_id: str = ""
+    shows_people: bool = False
+    """Who may see it is for those who may see its owner."""
+    shows_looks: bool = False
 
 
 class Alarms(Page, frozen=True, kw_only=True):

@@ -68,10 +68,9 @@ def invite(
         raise PermissionDeniedException
     link = error = ""
     try:
+        role = MemberRole(form.get("role", ""))
         person = _person(portal, form.get("name", ""), form.get("email", ""), identifier, visitor)
-        portal.store.people.join(
-            person.person_id, identifier, MemberRole(form.get("role", "")), visitor.now
-        )
+        portal.store.people.join(person.person_id, identifier, role, visitor.now)
         secret = accounts.invite(person.person_id, by=actor.person_id, now=visitor.now).reveal()
         link = str(request.url.with_replacements(path=f"/invitation/{secret}", query=""))
     except (PeopleError, StoreError, ValueError) as wrong:
@@ -113,7 +112,7 @@ def _check(portal: Portal, actor: Actor, action: Action, person_id: str) -> None
 def _person(
     portal: Portal, name: str, email: str, organisation_id: str, visitor: Visitor
 ) -> Person:
-    """Returns whom an invitation is for: somebody new, or of this organisation already.
+    """Returns whom an invitation is for: somebody new, or of this organisation alone.
 
     An address of somebody elsewhere is refused: an invitation sets a password, and nobody takes an
     account over by inviting it.
@@ -129,7 +128,12 @@ def _person(
         )
     account = portal.store.accounts.get(known.person_id)
     access = portal.store.people.access(known.person_id, visitor.now)
-    is_here = access is not None and organisation_id in access.organisations
-    if not is_here or (account is not None and account.has_password):
+    is_only_here = (
+        access is not None
+        and access.organisations == {organisation_id}
+        and not access.portal_roles
+        and not portal.store.sites.owned_by(known.person_id)
+    )
+    if not is_only_here or (account is not None and account.has_password):
         raise StoreError(KNOWN)
     return known

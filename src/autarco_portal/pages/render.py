@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from markupsafe import Markup
 
-from autarco_portal.pages import labels
+from autarco_portal.pages import labels, labels_privacy
 from autarco_portal.pages.chart_library import chart_library
 from autarco_portal.pages.charts import Locale as ChartLocale
 from autarco_portal.pages.charts import spec
@@ -81,6 +81,7 @@ def environment(language: Language) -> jinja2.Environment:
         "wall": here.wall,
         "ago": here.ago,
         "duration": here.duration,
+        "called": lambda code, of: labels_privacy.called(code, of, here),
         "label": lambda code: labels.name(code, here),
         "explanation": lambda code: labels.explanation(code, here),
         "review": lambda reason: labels.review(reason, here),

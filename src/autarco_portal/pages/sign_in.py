@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 
 from litestar import Request, Response, get, post
-from litestar.exceptions import NotFoundException
+from litestar.exceptions import NotFoundException, TooManyRequestsException
 from litestar.params import FromPath, QueryParameter
 from msgspec import structs
 
@@ -32,6 +32,10 @@ from autarco_portal.pages.visitor import (
 )
 from autarco_portal.pages.words import N_, Language
 from autarco_portal.passwords import LENGTH_MIN, PasswordError
+from autarco_portal.portal import Here
+from autarco_portal.privacy import letter
+from autarco_portal.privacy_services import settings_of
+from autarco_portal.privacy_settings import PrivacySettings
 from autarco_portal.proofs import Refusal, Refused
 from autarco_portal.secret import Secret
 
@@ -159,6 +163,41 @@ def sign_out(accounts: Door, visitor: Visiting, data: Form) -> Response[None]:
     return see_other("/sign-in", no_session(visitor))
 
 
+@get("/forgotten-password", sync_to_thread=True)
+def forgotten_page(visitor: Visiting) -> Response[str]:
+    """Asks where the link for another password goes."""
+    return show(visitor, models.Forgotten())
+
+
+@post("/forgotten-password", sync_to_thread=True)
+def forgotten(
+    request: Request[Any, Any, Any], portal: Here, accounts: Door, visitor: Visiting, data: Form
+) -> Response[str]:
+    """Mails the link, if somebody has the address; says the same in any case, and as quickly."""
+    form = visitor.checked(data)
+    email, now = form.get("email", "").strip()[:EMAIL_MAX], visitor.now
+    begin = str(request.url.with_replacements(path="/invitation/", query=""))
+
+    def mail() -> None:
+        found = accounts.forgotten_password(email, now)
+        if found is None:
+            return
+        person, link = found
+        # An address that is set is right, that of a request says what its sender likes.
+        url = settings_of(portal).url
+        root = begin if url == PrivacySettings().url else f"{url}/invitation/"
+        portal.store.mails.queue(
+            letter.new_password(root + link.reveal(), person.language),
+            now=now,
+            person_id=person.person_id,
+            language=person.language,
+        )
+
+    if not portal.outbox.soon(mail):
+        raise TooManyRequestsException
+    return show(visitor, models.Forgotten(is_sent=True))
+
+
 @get("/invitation/{link:str}", sync_to_thread=True)
 def invitation_page(accounts: Door, visitor: Visiting, link: FromPath[str]) -> Response[str]:
     """Lets somebody who was invited choose a password."""
@@ -240,5 +279,9 @@ def _invited(accounts: Accounts, visitor: Visitor, link: str) -> models.Invitati
     if person is None:
         raise NotFoundException(REFUSALS[Refusal.LINK_OVER])
     return models.Invitation(
-        token=link, email=person.email, name=person.name, password_length_min=LENGTH_MIN
+        token=link,
+        email=person.email,
+        name=person.name,
+        is_new=not accounts.has_password(person.person_id),
+        password_length_min=LENGTH_MIN,
     )

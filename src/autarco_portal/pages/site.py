@@ -46,6 +46,7 @@ def site(
         day=min(max(day or today, earliest), today),
         shows_contact=may(actor, Action.VIEW_CONTACT, record.access),
         shows_guarantee=may(actor, Action.VIEW_GUARANTEE, record.access),
+        shows_looks=may(actor, Action.VIEW_AUDIT, record.access),
     )
     page = site_page(portal, board, history, at, visitor.words)
     return show(visitor, page, tab="sites", json_path=f"/api/v1/sites/{key}")

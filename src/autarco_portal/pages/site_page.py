@@ -59,6 +59,7 @@ class SiteAt(Struct, frozen=True, kw_only=True):
     day: date
     shows_contact: bool
     shows_guarantee: bool
+    shows_looks: bool
 
 
 def site_page(
@@ -132,6 +133,8 @@ def site_page(
         ),
         inverters=_inverters(record, here, view),
         guarantee_id=contracts[-1].contract.contract_id if contracts else "",
+        shows_people=at.shows_contact,
+        shows_looks=at.shows_looks,
     )
 
 

@@ -26,6 +26,7 @@ from autarco_portal.pages.chart_library import POLICY
 from autarco_portal.pages.models import Frame
 from autarco_portal.pages.render import render
 from autarco_portal.pages.words import Language, Words, preferred, words
+from autarco_portal.rights import PORTAL, Action, may
 from autarco_portal.secret import Secret
 
 if TYPE_CHECKING:
@@ -174,6 +175,7 @@ def show(
         tab=tab,
         person=signed.person.name if signed is not None and is_in else None,
         has_organisations=actor is not None and bool(actor.roles or actor.portal_roles),
+        is_officer=actor is not None and may(actor, Action.HANDLE_PRIVACY_REQUESTS, PORTAL),
         csrf=visitor.csrf,
         now=visitor.now,
         notice=notice,
@@ -213,7 +215,7 @@ def own_path(path: str) -> str:
     A browser takes // and a backslash for another host.
     """
     is_ours = path.startswith("/") and not path.startswith(("//", "/\\")) and len(path) <= PATH_MAX
-    return path if is_ours and path.isprintable() and "\\" not in path else "/"
+    return path if is_ours and path.isascii() and path.isprintable() and "\\" not in path else "/"
 
 
 def quoted(path: str) -> str:

@@ -18,11 +18,15 @@ from autarco_portal.pages import (
     fleet,
     guarantees,
     models,
+    my_data,
     organisations,
     people,
+    policy,
+    privacy_desk,
     profile,
     sign_in,
     site,
+    site_people,
 )
 from autarco_portal.pages.board import Board
 from autarco_portal.pages.static import serve_static
@@ -48,6 +52,7 @@ if TYPE_CHECKING:
 HANDLERS: list[HTTPRouteHandler] = [
     fleet.fleet,
     site.site,
+    *site_people.HANDLERS,
     alarms.alarms,
     alarms.alarm,
     alarms.acknowledge,
@@ -59,6 +64,9 @@ HANDLERS: list[HTTPRouteHandler] = [
     people.invite,
     people.disable,
     people.reset_second_factor,
+    *my_data.HANDLERS,
+    *privacy_desk.HANDLERS,
+    *policy.HANDLERS,
     profile.profile,
     profile.second_factor_page,
     profile.second_factor,
@@ -76,6 +84,8 @@ HANDLERS: list[HTTPRouteHandler] = [
     sign_in.sign_out,
     sign_in.invitation_page,
     sign_in.invitation,
+    sign_in.forgotten_page,
+    sign_in.forgotten,
     sign_in.language,
     serve_static,
 ]

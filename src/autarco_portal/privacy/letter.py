@@ -256,6 +256,36 @@ def new_policy(starts_on: date, link: str, language: str) -> Letter:
     return Letter(subject="Our privacy policy changes", text=text)
 
 
+def new_password(link: str, language: str) -> Letter:
+    """Returns the mail with the link for another password."""
+    if language == "nl":
+        text = (
+            f"Kies hier een nieuw wachtwoord; de link werkt één dag en één keer:\n{link}\n\n"
+            "Vroeg u dit niet, dan hoeft u niets te doen: uw wachtwoord blijft zoals het is.\n"
+        )
+        return Letter(subject="Een nieuw wachtwoord", text=text)
+    text = (
+        f"Choose a new password here; the link works for one day and once:\n{link}\n\n"
+        "If you did not ask for it, do nothing: your password stays as it is.\n"
+    )
+    return Letter(subject="A new password", text=text)
+
+
+def invited(site: str, link: str, language: str) -> Letter:
+    """Returns the mail that invites the owner of a site."""
+    if language == "nl":
+        text = (
+            f"U bent uitgenodigd om te zien wat {site} opwekt.\n"
+            f"Kies hier een wachtwoord; de link werkt twee weken en één keer:\n{link}\n"
+        )
+        return Letter(subject="Uw zonnepanelen in beeld", text=text)
+    text = (
+        f"You are invited to see what {site} produces.\n"
+        f"Choose a password here; the link works for two weeks and once:\n{link}\n"
+    )
+    return Letter(subject="Your solar panels in view", text=text)
+
+
 def confirm_newsletter(link: str, language: str) -> Letter:
     """Returns the mail of the double opt-in."""
     if language == "nl":

@@ -100,6 +100,24 @@ def still_unknown(incident: SecurityIncident) -> tuple[str, ...]:
     return tuple(name for name in REPORT if name not in told)
 
 
+def assess(
+    incident: SecurityIncident, *, is_risk: bool, is_high_risk: bool, assessment: str
+) -> SecurityIncident:
+    """Says how large the risk is; that there is none needs a reason."""
+    if incident.closed_at is not None:
+        raise PrivacyError("the incident is closed")
+    return msgspec.structs.replace(
+        incident, is_risk=is_risk, is_high_risk=is_risk and is_high_risk, assessment=assessment
+    )
+
+
+def told_people(incident: SecurityIncident, *, at: datetime) -> SecurityIncident:
+    """Notes that the people concerned have heard of it; the first time stays."""
+    if incident.told_people_at is not None:
+        return incident
+    return msgspec.structs.replace(incident, told_people_at=at)
+
+
 def close(incident: SecurityIncident, *, at: datetime) -> SecurityIncident:
     """Ends it; raises PrivacyError while anybody must still be told."""
     if notify_until(incident) is not None:
