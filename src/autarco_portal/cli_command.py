@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +34,10 @@ class UsageError(Exception):
 
 class Parser(argparse.ArgumentParser):
     """Says what is wrong in one sentence instead of a page of usage."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """Options are not abbreviated: `--data` would be `--database` where only that is known."""
+        super().__init__(*arguments, **{"allow_abbrev": False} | options)
 
     def error(self, message: str) -> NoReturn:
         """Ends the program with that sentence."""

@@ -5,13 +5,13 @@ What `cli_accounts` and `cli_sites` share.
 
 from __future__ import annotations
 
+import argparse
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from autarco_portal.cli_command import UsageError, data_directory
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Iterable, Iterator
 
     from autarco_portal.people import Person
@@ -35,6 +35,10 @@ def add_verb(
     """Adds what can be done by a command, such as `list`."""
     verb = verbs.add_parser(name, help=text, description=text)
     verb.set_defaults(run=run)
+    # Before the verb it is the command's; without a default that one is not overwritten.
+    verb.add_argument(
+        "--data", metavar="DIR", default=argparse.SUPPRESS, help="data directory (default: ./data)"
+    )
     add_database(verb)
     return verb
 
@@ -69,6 +73,8 @@ def opened(parsed: argparse.Namespace) -> Iterator[Store]:
     from autarco_portal.site import SiteError
     from autarco_portal.store import StoreError, open_store
 
+    if not parsed.database and not (file := portal_directory(parsed).database).exists():
+        raise UsageError(f"there is no store {file}: `autarco-portal migrate` makes it")
     try:
         with open_store(address(parsed)) as store:
             yield store

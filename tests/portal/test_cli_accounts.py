@@ -49,6 +49,20 @@ def run(data: Path, *arguments: str) -> int:
     return cli.main([verb[0], "--data", str(data), *arguments[1:]])
 
 
+def test_the_data_directory_is_said_before_or_after_the_verb(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    for arguments in (["--data", str(data), "list"], ["list", "--data", str(data)]):
+        assert cli.main(["user", *arguments]) == 0
+        assert capsys.readouterr().out.startswith("e-mail\t")
+    # Not an abbreviation of --database.
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["user", "list", "--dat", str(data)])
+    assert cli.main(["user", "list", "--data", str(data / "portal")]) == 2
+    assert "`autarco-portal migrate` makes it" in capsys.readouterr().err
+
+
 def refused(capsys: pytest.CaptureFixture[str], data: Path, *arguments: str) -> str:
     """The one sentence on standard error."""
     capsys.readouterr()
