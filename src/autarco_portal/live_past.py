@@ -93,16 +93,18 @@ class Past:
         gone = [day for day in self._known if day not in wanted]
         for day in gone:
             del self._known[day]
-        self._directory.mkdir(parents=True, exist_ok=True)
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         # The newest first: if this is interrupted, the numbers of this month are there sooner.
         for day in sorted(changed, reverse=True):
             file = self._file(day, wanted[day])
             if not file.exists():
                 self._sum_up(day, file, zone_of)
-            for old in self._directory.glob(f"{day}.*.parquet"):
-                if old != file:
-                    old.unlink(missing_ok=True)
             self._known[day] = wanted[day]
+        # Also those of an earlier process: what was erased, or kept long enough, stays nowhere.
+        kept = {self._file(day, print_) for day, print_ in wanted.items()}
+        for file in self._directory.glob("*.parquet"):
+            if file not in kept:
+                file.unlink(missing_ok=True)
         touched = [*changed, *gone]
         if touched:
             earliest = (min(touched) - _DAY).replace(day=1)

@@ -94,6 +94,20 @@ def test_a_second_start_reads_what_the_first_one_kept(tmp_path: Path) -> None:
     )
 
 
+def test_dates_that_left_the_lake_leave_no_file_behind(tmp_path: Path) -> None:
+    end = datetime(2026, 11, 3, 11, tzinfo=UTC)
+    Fleet(MadeLake(ROWS + HYBRID, end), tmp_path, placed=lambda: PLACED).refresh(end)
+    earliest = min(file.name[:10] for file in tmp_path.glob("*.parquet"))
+    erased = [row for row in ROWS if f"{row['ts']:%Y-%m-%d}" > earliest]
+
+    # By a process that knew nothing of them.
+    Fleet(MadeLake(erased, end), tmp_path, placed=lambda: PLACED).refresh(end)
+
+    left = {file.name[:10] for file in tmp_path.glob("*.parquet")}
+    assert left
+    assert min(left) > earliest
+
+
 def test_registers_from_before_the_hour_are_no_news(tmp_path: Path) -> None:
     evening = datetime(2026, 10, 2, 18, tzinfo=UTC)
     clock = datetime(2026, 10, 2, 20, 0)
