@@ -172,7 +172,7 @@ class Alarms:
 
 def _matching(wanted: AlarmFilter | None) -> list[ColumnElement[bool]]:
     wanted = wanted or AlarmFilter()
-    found = []
+    found: list[ColumnElement[bool]] = []
     if wanted.state != "all":
         found.append(AlarmRow.closed_at.is_(None))
     if wanted.state == "acknowledged":
