@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
-from autarco_portal.incidents import Incident  # noqa: TC001 - msgspec looks at it when it decodes
+from autarco_portal.incidents import (  # noqa: TC001 - msgspec looks at them when it decodes
+    Cause,
+    Incident,
+    Severity,
+)
 
 
 class AlarmRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -15,3 +21,12 @@ class AlarmRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A person's identifier; when is in the incident."""
     acknowledgement: str | None = None
     """What he wrote."""
+
+
+class AlarmFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which incidents a list has."""
+
+    state: Literal["open", "acknowledged", "all"] = "open"
+    """`acknowledged`: open ones that somebody looks at."""
+    cause: Cause | None = None
+    severity: Severity | None = None

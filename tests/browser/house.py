@@ -19,6 +19,7 @@ from autarco_ingest.lake import Lake
 from autarco_ingest.latest import Latest
 from autarco_ingest.table_store import LocalStore
 from autarco_portal.accounts import Accounts
+from autarco_portal.audit import AuditEntry
 from autarco_portal.derived import (
     AVAILABILITY,
     EXPECTED,
@@ -34,10 +35,20 @@ from autarco_portal.people import (
     SELF,
     MemberRole,
     OrganisationKind,
+    PortalRole,
     SiteOwner,
     SiteRole,
+    known_language,
 )
 from autarco_portal.portal_paths import PortalDirectory
+from autarco_portal.privacy.human_decision import Effect
+from autarco_portal.privacy.policy import Version
+from autarco_portal.privacy.request import Right
+from autarco_portal.privacy.security_incident import SecurityIncident
+from autarco_portal.privacy.sharing import Basis, Disclosure, RecipientKind
+from autarco_portal.privacy_desk import Desk
+from autarco_portal.privacy_guarantees import contest, record_outcome
+from autarco_portal.privacy_settings import PrivacySettings
 from autarco_portal.secret import Secret, load_key
 from autarco_portal.site import Inverter, RoofPlane
 from autarco_portal.site_record import Address, NewSite
@@ -80,6 +91,7 @@ def furnish(data: Path, now: datetime) -> str:
         person_id = _people_and_sites(store, now)
         _alarm(store, now)
         _guarantee(store, now)
+        _rights(store, person_id, now)
         accounts = Accounts(store, load_key(portal.root / "secret.key"))
         link = accounts.invite(person_id, by=None, now=now)
         accounts.accept(link, Secret(PASSWORD), now)
@@ -219,6 +231,44 @@ def _alarm(store: Store, now: datetime) -> None:
         ],
         now,
     )
+
+
+def _rights(store: Store, person_id: str, now: datetime) -> None:
+    """The installer is the privacy officer too, so that one visitor sees every page."""
+    store.people.give_portal_role(person_id, PortalRole.PRIVACY_OFFICER, now)
+    owner = store.people.by_email("anna@example.org")
+    assert owner is not None
+    desk = Desk(store, PrivacySettings())
+    for right, who, days in ((Right.ACCESS, owner.person_id, 24), (Right.ERASURE, person_id, 3)):
+        at = now - timedelta(days=days)
+        desk.receive_from_person(right, who, now=at, is_fresh=True)
+    decision = record_outcome(
+        store, person=owner.person_id, thing="guarantee:g-0007", effect=Effect.ZERO_VALUE,
+        inputs_sha256="ab" * 32, model_version="guarantee-1", now=now - timedelta(days=2),
+    )  # fmt: skip
+    contest(store, decision.decision_id, now, by=owner.person_id, reason="Het was een mooi jaar.")
+    store.privacy.incidents.add(
+        SecurityIncident(
+            incident_id="1a2b3c4d", aware_at=now - timedelta(hours=50), recorded_by=person_id,
+            summary="Een laptop met klantgegevens is gestolen", is_high_risk=True,
+        )
+    )  # fmt: skip
+    store.privacy.share(
+        Disclosure(
+            disclosure_id="d1", recipient="Politie Utrecht", kind=RecipientKind.AUTHORITY,
+            ground="fraud", basis=Basis.LEGAL_OBLIGATION, why="vordering 2026/7",
+            fields=("readings", "guarantee"), sites=(SITE,), asked_at=now, asked_by="clerk",
+        ),
+        AuditEntry(at=now, actor="clerk", action="share", thing="disclosure:d1"),
+    )  # fmt: skip
+    for language, text in (("nl", "Wij verwerken zo weinig mogelijk."), ("en", "As little.")):
+        store.privacy.policies.add(
+            Version(
+                version=f"2026-1-{language}", language=known_language(language), text=text * 20,
+                in_force_on=now.date(), published_at=now,
+            )
+        )  # fmt: skip
+    store.sites.grant(SITE, person_id=person_id, why="kijkt mee", given_by=owner.person_id, now=now)
 
 
 def _guarantee(store: Store, now: datetime) -> None:

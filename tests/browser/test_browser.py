@@ -253,6 +253,30 @@ def test_the_language_changes_and_comes_back(signed_in: Chrome, house: houses.Ho
         assert signed_in.current_url == f"{house.url}/guarantees"
 
 
+def test_a_copy_of_ones_data_is_prepared_and_erasure_previewed(
+    signed_in: Chrome, house: houses.House
+) -> None:
+    signed_in.get(f"{house.url}/my-data")
+    submit(signed_in, "form[action='/my-data/bundles/access']")
+    ready = "a[href='/my-data/bundles/access/file']"
+    until(signed_in, lambda: signed_in.find_elements("css selector", ready))
+    shoot(signed_in, "my-data-ready")
+    signed_in.find_element("partial link text", "Wissing").click()
+    until(signed_in, lambda: "/my-data/requests/" in signed_in.current_url)
+    submit(signed_in, "form[action$='/preview']")
+    assert "Erase me" not in element(signed_in, "main").text
+    assert "Wis mij" in element(signed_in, "main").text
+    shoot(signed_in, "erasure")
+
+
+def test_an_officer_looks_at_a_request(signed_in: Chrome, house: houses.House) -> None:
+    signed_in.get(f"{house.url}/privacy-desk")
+    signed_in.find_element("partial link text", "Inzage").click()
+    until(signed_in, lambda: "/privacy-desk/requests/" in signed_in.current_url)
+    assert "Anna Smit" in element(signed_in, "main").text
+    shoot(signed_in, "desk-request")
+
+
 def test_a_keyboard_skips_to_the_content(signed_in: Chrome, house: houses.House) -> None:
     from selenium.webdriver.common.action_chains import ActionChains
 
@@ -268,7 +292,9 @@ def test_a_keyboard_skips_to_the_content(signed_in: Chrome, house: houses.House)
 @pytest.mark.parametrize(
     "path",
     ["/", f"/sites/{houses.SITE}", "/alarms", "/guarantees", "/guarantees/g-0007", "/profile",
-     "/organisations"],
+     "/organisations", "/my-data", "/my-data/looks", "/privacy", "/privacy-desk",
+     "/privacy-desk/incidents", "/privacy-desk/disclosures", "/privacy-desk/retention",
+     f"/sites/{houses.SITE}/people", f"/sites/{houses.SITE}/looks"],
 )  # fmt: skip
 def test_a_phone_needs_no_scrolling_sideways(
     path: str, signed_in: Chrome, house: houses.House

@@ -10,6 +10,7 @@ from msgspec import structs
 
 import page_samples_rights
 from autarco_portal import guarantee
+from autarco_portal.alarm_record import AlarmFilter
 from autarco_portal.guarantee_contract import Contract, year_span
 from autarco_portal.guarantee_evidence import Measured, Uncovered, YearEvidence
 from autarco_portal.guarantee_record import GuaranteeStatus, SettlementRecord
@@ -268,6 +269,7 @@ def guarantee_page() -> models.GuaranteePage:
             measured_kwh=Decimal(1800),
         ),
         settlements=tuple(settlements),
+        contestable=NOW,
         chart=bar_chart(
             "years", "Guaranteed and measured", [date(n, 4, 9) for n in range(2024, 2028)], 6600
         ),
@@ -334,12 +336,14 @@ def pages() -> dict[str, tuple[models.Frame, models.Page]]:
         "alarms": (
             frame("/alarms", "alarms"),
             models.Alarms(
-                state="open", rows=tuple(alarm(cause=cause) for cause in Cause), found=len(Cause)
+                wanted=AlarmFilter(cause=Cause.OUTAGE, severity=Severity.ALARM),
+                rows=tuple(alarm(cause=cause) for cause in Cause),
+                found=len(Cause),
             ),
         ),
         "alarms-none": (
             frame("/alarms", "alarms"),
-            models.Alarms(state="open", rows=(), found=0),
+            models.Alarms(wanted=AlarmFilter(), rows=(), found=0),
         ),
         "alarm": (
             frame("/alarms/k7m2q9xd-outage-1", "alarms"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from litestar.testing import TestClient
 
+from autarco_portal.incidents import Cause, Severity, State, Verdict
 from autarco_portal.people import SELF, MemberRole
 from autarco_portal.privacy.human_decision import Effect
 from autarco_portal.privacy.policy import Version
@@ -16,7 +17,7 @@ from autarco_portal.privacy.processing import Purpose
 from autarco_portal.privacy_guarantees import record_outcome
 from autarco_portal.serve_app import assemble
 from page_visitor import Browser, Keys, text_of
-from portal_world import EMPTY, NORTH, NOW, World, email
+from portal_world import EMPTY, NEW, NORTH, NOW, World, email
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -317,3 +318,35 @@ def test_security_txt_says_where_to_write_and_never_is_old(
         "Canonical: https://portal.example/.well-known/security.txt",
         "Policy: https://portal.example/privacy",
     ]
+
+
+def test_alarms_are_listed_by_state_cause_and_severity(
+    world: World, client: TestClient[Litestar], keys: Keys
+) -> None:
+    day = world.now - timedelta(days=1)
+    for cause, severity in ((Cause.OUTAGE, Severity.ALARM), (Cause.CLIPPING, Severity.INFO)):
+        verdict = Verdict(
+            site_id=NORTH, inverter_sn=NEW, cause=cause, day=day.date(), state=State.FAULTY,
+            alarm=True, severity=severity, begins=day, ends=day + timedelta(hours=2),
+            lost_kwh=1.0, method="a test", evidence={},
+        )  # fmt: skip
+        made = world.store.alarms.fold(NORTH, [verdict], world.now)
+    outage = next(one for one in made if one.cause is Cause.OUTAGE)
+    world.store.alarms.acknowledge(
+        outage.incident_id, by=world.ids["installer"], now=world.now, note="Ik kijk vrijdag"
+    )
+    installer = Browser(client, keys).sign_in("installer")
+    for query, found in (
+        ("", 2), (f"?cause={Cause.OUTAGE}", 1), (f"?severity={Severity.INFO}", 1),
+        ("?state=acknowledged", 1), ("?state=all&cause=&severity=", 2),
+        (f"?cause={Cause.CLIPPING}&severity={Severity.ALARM}", 0),
+    ):  # fmt: skip
+        shown = installer.get(f"/alarms{query}")
+        assert shown.status_code == 200
+        assert shown.text.count('<th scope="row"><a href="/alarms/') == found, query
+    assert installer.get("/alarms?cause=nothing").status_code == 404
+    # Who took it on, and what he wrote, is not for everybody who may look.
+    page = f"/alarms/{outage.incident_id}"
+    assert "Ik kijk vrijdag" in text_of(installer.get(page))
+    guest = Browser(client, keys).sign_in("guest")
+    assert "Ik kijk vrijdag" not in text_of(guest.get(page))

@@ -11,6 +11,7 @@ from litestar import get, post
 from litestar.exceptions import NotFoundException
 from litestar.params import JSONBody, QueryParameter
 
+from autarco_portal.alarm_record import AlarmFilter
 from autarco_portal.api.access import PROBLEMS, Key, allowed, known, seen
 from autarco_portal.audit import AuditEntry
 from autarco_portal.portal import Here
@@ -66,7 +67,12 @@ def list_alarms(
 ) -> AlarmPage:
     """Of all sites that you may see, the newest first."""
     who = known(actor)
-    found = portal.store.alarms.visible(who, only_open=only_open, offset=offset, limit=limit + 1)
+    found = portal.store.alarms.visible(
+        who,
+        wanted=AlarmFilter(state="open" if only_open else "all"),
+        offset=offset,
+        limit=limit + 1,
+    )
     following = None
     if len(found) > limit:
         query = {"open": str(only_open).lower(), "offset": offset + limit, "limit": limit}

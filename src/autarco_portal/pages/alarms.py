@@ -9,7 +9,9 @@ from litestar.exceptions import NotFoundException, PermissionDeniedException
 from litestar.params import FromPath, QueryParameter
 from msgspec import structs
 
+from autarco_portal.alarm_record import AlarmFilter
 from autarco_portal.audit import AuditEntry
+from autarco_portal.incidents import Cause, Severity
 from autarco_portal.pages import models
 from autarco_portal.pages.alarm_rows import alarm_page, alarm_row
 from autarco_portal.pages.site import viewable
@@ -26,29 +28,43 @@ ROWS = 50
 NOTE_MAX = 500
 """Characters of what somebody writes when taking an alarm on."""
 
-Which = Annotated[Literal["open", "all"], QueryParameter(name="state")]
+Which = Annotated[Literal["open", "acknowledged", "all"], QueryParameter(name="state")]
+Code = Annotated[str, QueryParameter(max_length=40)]
+"""Empty for all: so does a form send what nobody chose."""
 Number = Annotated[int, QueryParameter(name="page", ge=1, le=10_000)]
 
 
 @get("/alarms", sync_to_thread=True)
 def alarms(
-    portal: Here, visitor: Visiting, which: Which = "open", page: Number = 1
+    portal: Here,
+    visitor: Visiting,
+    which: Which = "open",
+    cause: Code = "",
+    severity: Code = "",
+    page: Number = 1,
 ) -> Response[str]:
     """Lists the alarms of all sites that somebody may view."""
     actor = visitor.actor
-    only_open = which == "open"
-    found = portal.store.alarms.count_visible(actor, only_open=only_open)
+    try:
+        wanted = AlarmFilter(
+            state=which,
+            cause=Cause(cause) if cause else None,
+            severity=Severity(severity) if severity else None,
+        )
+    except ValueError as error:
+        raise NotFoundException from error
+    found = portal.store.alarms.count_visible(actor, wanted=wanted)
     pages = max(1, -(-found // ROWS))
     page = min(page, pages)
     records = portal.store.alarms.visible(
-        actor, only_open=only_open, offset=(page - 1) * ROWS, limit=ROWS
+        actor, wanted=wanted, offset=(page - 1) * ROWS, limit=ROWS
     )
     keys = sorted({one.incident.site_id for one in records})
     names = {one.public_key: one.name for one in portal.store.sites.several(keys)}
     return show(
         visitor,
         models.Alarms(
-            state=which,
+            wanted=wanted,
             rows=tuple(
                 alarm_row(one, names.get(one.incident.site_id, one.incident.site_id))
                 for one in records

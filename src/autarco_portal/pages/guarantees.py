@@ -18,12 +18,13 @@ from autarco_portal.pages.site import viewable
 from autarco_portal.pages.visitor import Visiting, Visitor, show
 from autarco_portal.pages.words import N_, Words
 from autarco_portal.portal import Here, Portal
+from autarco_portal.privacy import human_decision
 from autarco_portal.rights import Action, may
 from autarco_portal.web_problems import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import date
+    from datetime import date, datetime
 
     from autarco_portal.guarantee_record import GuaranteeRecord, SettlementRecord
     from autarco_portal.people import Actor
@@ -67,6 +68,7 @@ def guarantee(portal: Here, visitor: Visiting, contract: FromPath[str]) -> Respo
             site_name=site.name,
             so_far=_so_far(portal, site, record.contract, today, visitor),
             settlements=settled[::-1],
+            contestable=_contestable(portal, visitor, contract),
             chart=_chart(record.contract, settled, today, visitor.words) if settled else None,
         ),
         tab="guarantees",
@@ -74,10 +76,26 @@ def guarantee(portal: Here, visitor: Visiting, contract: FromPath[str]) -> Respo
     )
 
 
+def _contestable(portal: Portal, visitor: Visitor, contract: str) -> datetime | None:
+    """Until when the visitor may contest what a program decided about his guarantee."""
+    decided = [
+        one
+        for one in portal.store.privacy.decisions.all(
+            person_id=visitor.actor.person_id, thing=f"guarantee:{contract}"
+        )
+        if human_decision.status(one, visitor.now) is human_decision.Status.PROVISIONAL
+        and one.told_at is not None
+    ]
+    return max(
+        (human_decision.contest_until(one.told_at) for one in decided if one.told_at), default=None
+    )
+
+
 def _insured(portal: Portal, actor: Actor, key: str) -> SiteRecord:
     site = viewable(portal, actor, key)
     if not may(actor, Action.VIEW_GUARANTEE, site.access):
         raise NotFoundException
+    portal.looked(actor, site, "view_guarantee")
     return site
 
 

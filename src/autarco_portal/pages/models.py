@@ -12,9 +12,10 @@ from typing import ClassVar, Literal
 
 from msgspec import Struct
 
+from autarco_portal.alarm_record import AlarmFilter  # noqa: TC001
 from autarco_portal.guarantee_contract import Contract  # noqa: TC001
 from autarco_portal.guarantee_record import GuaranteeStatus, SettlementRecord  # noqa: TC001
-from autarco_portal.incidents import Cause, CloseReason, Severity  # noqa: TC001
+from autarco_portal.incidents import Cause, CloseReason, Severity
 from autarco_portal.pages.charts import Chart  # noqa: TC001
 from autarco_portal.people import MemberRole, OrganisationKind
 from autarco_portal.site_health import Health  # noqa: TC001
@@ -258,9 +259,11 @@ class Alarms(Page, frozen=True, kw_only=True):
     """Incidents of all sites that somebody may see."""
 
     template: ClassVar[str] = "alarms.html"
-    state: Literal["open", "all"]
+    wanted: AlarmFilter
     rows: tuple[AlarmRow, ...]
     found: int
+    causes: tuple[Cause, ...] = tuple(Cause)
+    severities: tuple[Severity, ...] = tuple(Severity)
     page: int = 1
     pages: int = 1
 
@@ -331,6 +334,8 @@ class GuaranteePage(Page, frozen=True, kw_only=True):
     site_name: str
     so_far: YearSoFar | None
     settlements: tuple[SettlementRecord, ...]
+    contestable: datetime | None = None
+    """Until when whoever looks may contest what a program decided about it."""
     chart: Chart | None
     """None before the first settlement."""
 

@@ -38,13 +38,16 @@ def site(
     record = viewable(portal, actor, key)
     today = visitor.now.astimezone(ZoneInfo(record.time_zone)).date()
     earliest = min(portal.sites.first_day(record), today)
+    shows_contact = may(actor, Action.VIEW_CONTACT, record.access)
+    if shows_contact:
+        portal.looked(actor, record, "view_contact")
     at = SiteAt(
         record=record,
         now=visitor.now,
         today=today,
         earliest=earliest,
         day=min(max(day or today, earliest), today),
-        shows_contact=may(actor, Action.VIEW_CONTACT, record.access),
+        shows_contact=shows_contact,
         shows_guarantee=may(actor, Action.VIEW_GUARANTEE, record.access),
         shows_looks=may(actor, Action.VIEW_AUDIT, record.access),
     )
@@ -57,4 +60,5 @@ def viewable(portal: Portal, actor: Actor, key: str) -> SiteRecord:
     record = portal.store.sites.record(key)
     if record is None or not may(actor, Action.VIEW_SITE, record.access):
         raise NotFoundException
+    portal.looked(actor, record)
     return record

@@ -161,6 +161,7 @@ def _contactable(portal: Portal, visitor: Visitor, key: str) -> SiteRecord:
     record = viewable(portal, visitor.actor, key)
     if not may(visitor.actor, Action.VIEW_CONTACT, record.access):
         raise PermissionDeniedException
+    portal.looked(visitor.actor, record, "view_contact")
     return record
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
-from sqlalchemy import Engine, func, select
+from sqlalchemy import ColumnElement, Engine, func, select
 
 from autarco_portal import incidents
-from autarco_portal.alarm_record import AlarmRecord
+from autarco_portal.alarm_record import AlarmFilter, AlarmRecord
 from autarco_portal.incidents import Cause, Incident, Severity
 from autarco_portal.store import sites
 from autarco_portal.store.engine import StoreError, reading, writing
@@ -97,15 +97,18 @@ class Alarms:
             return [_record(row) for row in rows]
 
     def visible(
-        self, actor: Actor, *, only_open: bool = True, offset: int = 0, limit: int = 100
+        self,
+        actor: Actor,
+        *,
+        wanted: AlarmFilter | None = None,
+        offset: int = 0,
+        limit: int = 100,
     ) -> list[AlarmRecord]:
         """Returns those of the sites that somebody may view, the newest first."""
-        wanted = select(AlarmRow).join(SiteRow).where(visible_to(actor))
-        if only_open:
-            wanted = wanted.where(AlarmRow.closed_at.is_(None))
+        found = select(AlarmRow).join(SiteRow).where(visible_to(actor), *_matching(wanted))
         with reading(self._engine) as session:
             rows = session.scalars(
-                wanted.order_by(AlarmRow.opened_at.desc(), AlarmRow.incident_id)
+                found.order_by(AlarmRow.opened_at.desc(), AlarmRow.incident_id)
                 .offset(offset)
                 .limit(limit)
             )
@@ -135,13 +138,11 @@ class Alarms:
             )
             return [(key, Cause(cause), Severity(severity)) for key, cause, severity in rows]
 
-    def count_visible(self, actor: Actor, *, only_open: bool = True) -> int:
+    def count_visible(self, actor: Actor, *, wanted: AlarmFilter | None = None) -> int:
         """Returns how many `visible` has in all."""
-        wanted = select(func.count()).select_from(AlarmRow).join(SiteRow).where(visible_to(actor))
-        if only_open:
-            wanted = wanted.where(AlarmRow.closed_at.is_(None))
+        found = select(func.count()).select_from(AlarmRow).join(SiteRow)
         with reading(self._engine) as session:
-            return session.scalar(wanted) or 0
+            return session.scalar(found.where(visible_to(actor), *_matching(wanted))) or 0
 
     def acknowledge(
         self, incident_id: str, *, by: str, now: datetime, note: str | None = None
@@ -167,6 +168,20 @@ class Alarms:
                 incident = msgspec.structs.replace(incident, owner_notified_at=now)
             _write(row, incident)
             return _record(row)
+
+
+def _matching(wanted: AlarmFilter | None) -> list[ColumnElement[bool]]:
+    wanted = wanted or AlarmFilter()
+    found: list[ColumnElement[bool]] = []
+    if wanted.state != "all":
+        found.append(AlarmRow.closed_at.is_(None))
+    if wanted.state == "acknowledged":
+        found.append(AlarmRow.acknowledged_at.is_not(None))
+    if wanted.cause is not None:
+        found.append(AlarmRow.cause == wanted.cause.value)
+    if wanted.severity is not None:
+        found.append(AlarmRow.severity == wanted.severity.value)
+    return found
 
 
 def _locked(session: Session, public_key: str) -> SiteRow:
