@@ -2,12 +2,14 @@
 
 Starts `autarco-ingest serve` on a free loopback port, lets `autarco-ingest simulate --town` send it
 some days of June over TCP, stops it, analyses the days, and compares the incidents with the truth
-that the simulation wrote. Both programs run as an operator would run them: the portal knows of them
-no more than their commands.
+that the simulation wrote. `shown` then serves the portal on what is there, with somebody of each
+role. All programs run as an operator would run them: the portal knows of ingest no more than its
+commands.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import select
@@ -16,6 +18,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from autarco_portal.analysis import DayReport
+    from autarco_portal.demo_people import DemoAccount
     from autarco_portal.incidents import Incident
 
 ZONE = ZoneInfo("Europe/Amsterdam")
@@ -198,19 +202,65 @@ def _analyse(
 
 
 @contextmanager
+def shown(data: Path) -> Iterator[tuple[str, list[DemoAccount]]]:
+    """Serves the portal on the demo's data: where it is, and who can sign in."""
+    from autarco_ingest.paths import DataDirectory
+    from autarco_portal import demo_people, derived, derived_rows, sites_file
+    from autarco_portal.derived_store import DerivedStore
+    from autarco_portal.portal_paths import PortalDirectory
+
+    portal = PortalDirectory.of(DataDirectory.at(data))
+    accounts = demo_people.populate(
+        portal,
+        sites_file.load(portal.sites),
+        derived_rows.incidents_of(DerivedStore(portal).everything(derived.ALARMS)),
+        datetime.now(UTC),
+    )
+    command = [sys.executable, "-m", "autarco_portal.cli", "serve"]
+    with _served(command, data, data / "portal.log") as endpoint:
+        yield f"http://{endpoint.removeprefix('http://')}", accounts
+
+
+def answers(address: str, account: DemoAccount) -> int:
+    """Asks for the sign-in page, and for somebody's sites by the API; returns how many those are.
+
+    Raises DemoError.
+    """
+    word = f"{account.email}:{account.password.reveal()}".encode()
+    who = {"Authorization": f"Basic {base64.b64encode(word).decode()}"}
+    try:
+        with urllib.request.urlopen(f"{address}/sign-in", timeout=DEADLINE_S) as page:  # noqa: S310
+            page.read()
+        ask = urllib.request.Request(f"{address}/api/site/", headers=who)  # noqa: S310 - as above
+        with urllib.request.urlopen(ask, timeout=DEADLINE_S) as answer:  # noqa: S310
+            return len(json.load(answer)["data"])
+    except OSError as error:
+        raise DemoError(f"the portal does not answer: {error}") from error
+
+
+@contextmanager
 def _server(data: Path) -> Iterator[str]:
+    """Runs a server for sticks and says where it listens; stops it in the end."""
+    with _served(_program("serve"), data, data / "server.log") as endpoint:
+        yield endpoint
+
+
+@contextmanager
+def _served(command: Sequence[str], data: Path, log: Path) -> Iterator[str]:
     """Runs a server and says where it listens; stops it by SIGTERM in the end."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("AUTARCO_")}
-    command = [*_program("serve"), "--listen", "127.0.0.1:0", "--data", str(data)]
-    with (data / "server.log").open("wb") as errors:
+    with log.open("wb") as errors:
         process = subprocess.Popen(  # noqa: S603 - our own program, fixed arguments
-            command, stdout=subprocess.PIPE, stderr=errors, env=environment | SETTINGS
+            [*command, "--listen", "127.0.0.1:0", "--data", str(data)],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=environment | SETTINGS,
         )
     try:
-        yield _ready(process)
+        yield _ready(process, log)
         process.send_signal(signal.SIGTERM)
         if code := process.wait(DEADLINE_S):
-            raise DemoError(f"the server ended with exit code {code}, see {data / 'server.log'}")
+            raise DemoError(f"the server ended with exit code {code}, see {log}")
     except subprocess.TimeoutExpired:
         raise DemoError(f"the server did not stop in {DEADLINE_S:.0f} s") from None
     finally:
@@ -221,7 +271,7 @@ def _server(data: Path) -> Iterator[str]:
             process.stdout.close()
 
 
-def _ready(process: subprocess.Popen[bytes]) -> str:
+def _ready(process: subprocess.Popen[bytes], log: Path) -> str:
     """Returns where the server listens, as its first line says."""
     if process.stdout is None:
         raise AssertionError("started without a pipe")
@@ -233,7 +283,7 @@ def _ready(process: subprocess.Popen[bytes]) -> str:
         if select.select([process.stdout], [], [], left_s)[0]:
             chunk = os.read(process.stdout.fileno(), 4_096)
         if not chunk:
-            raise DemoError("the server did not start, see server.log")
+            raise DemoError(f"the server did not start, see {log}")
         line += chunk
     return line.decode("utf-8", "replace").strip().removeprefix(READY)
 

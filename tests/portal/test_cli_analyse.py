@@ -102,7 +102,9 @@ def test_sites_of_a_store_but_for_those_whose_owners_want_no_use(
 
         assert analyse(root, *arguments) == 0
         shown = catalog.query(paths.DataDirectory.at(root), "FROM analytics.site_day")
-        assert sorted(shown.column("site_id").to_pylist()) == [one.site_id for one in ROOFS[1:]]
+        assert shown.sort_by("site_id").column("site_id").to_pylist() == [
+            one.site_id for one in ROOFS[1:]
+        ]
         found = incidents_of(
             DerivedStore(PortalDirectory.of(paths.DataDirectory.at(root))).everything(
                 derived.ALARMS

@@ -26,6 +26,10 @@ def test_every_planted_fault_is_found_and_nothing_else(
     for cause in ("open_string", "outage", "over_voltage", "communication_loss"):
         assert cause in out
     assert "2025-06-24" in out
+    # Then the portal showed it, to somebody of each role.
+    assert "with 2 sites of the owner" in out
+    for role in ("administrator", "support", "privacy-officer", "reseller", "installer", "guest"):
+        assert f"{role}@demo.example" in out
 
 
 def planted(fault: str, *causes: Cause) -> demo.Planted:
