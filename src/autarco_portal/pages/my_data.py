@@ -293,7 +293,8 @@ def begin_bundle(
     visitor.checked(data)
     _exporting(accounts, visitor)
     portal.bundles.begin(visitor.actor.person_id, profile_of(name))
-    return see_other(f"{HERE}#copy")
+    # Without a fragment: a page that looks again by itself would only scroll to that.
+    return see_other(HERE)
 
 
 @get(f"{HERE}/bundles/{{name:str}}/file", sync_to_thread=True)
