@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import time
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
@@ -125,15 +126,30 @@ def settled(portal: Portal, site: str, energy_kwh: int, year: int) -> Path:
     return document
 
 
+def whole(path: Path) -> bytes:
+    """The content of a file that a running server may be writing, or may have removed by now."""
+    for _ in range(100):
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return b""
+        if path.suffix != ".parquet" or (len(content) > 8 and content.endswith(b"PAR1")):
+            return content
+        time.sleep(0.1)
+    raise AssertionError(f"{path} is never finished")
+
+
 def found(data: Path, needle: str) -> list[str]:
     """Files that hold a text, also inside Parquet pages."""
     hits = []
     for path in sorted(data.rglob("*")):
         if not path.is_file():
             continue
-        is_held = needle.encode() in path.read_bytes()
-        if path.suffix == ".parquet":
-            is_held = is_held or needle in str(pq.read_table(path, partitioning=None).to_pylist())
+        content = whole(path)
+        is_held = needle.encode() in content
+        if path.suffix == ".parquet" and content:
+            rows = pq.read_table(io.BytesIO(content)).to_pylist()
+            is_held = is_held or needle in str(rows)
         if is_held:
             hits.append(str(path.relative_to(data)))
     return hits
