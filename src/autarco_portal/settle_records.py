@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from autarco_portal import derived, guarantee, privacy_guarantees, sites_file
+from autarco_portal import derived, privacy_guarantees, sites_file
 from autarco_portal.derived_rows import incidents_of
 from autarco_portal.derived_store import DerivedStore
 from autarco_portal.guarantee_record import GuaranteeStatus
@@ -116,18 +116,27 @@ class StoreRecords:
 
         Owners hear of one that owes them nothing, and how to contest what a program decided.
         """
-        digest = guarantee.digest(settlement)
-        is_new = self._store.guarantees.settlement(digest) is None
-        self._store.guarantees.keep(settlement, now)
-        if not is_new or settlement.compensation_eur > 0:
+        kept = self._store.guarantees.keep(settlement, now)
+        # What a person must look at first is no decision yet.
+        if settlement.status == "review" or settlement.compensation_eur > 0:
             return
-        for person in privacy_guarantees.owners(self._store, settlement.contract.site_id, now):
+        thing = f"guarantee:{settlement.contract.contract_id}"
+        # By what is known of each, not by what was kept: a run may end between two owners.
+        told = {
+            one.person
+            for one in self._store.privacy.decisions.all(thing=thing)
+            if one.inputs_sha256 == kept.sha256
+        }
+        site = settlement.contract.site_id
+        for person in privacy_guarantees.owners(self._store, site, kept.created_at):
+            if person in told:
+                continue
             privacy_guarantees.record_outcome(
                 self._store,
                 person=person,
-                thing=f"guarantee:{settlement.contract.contract_id}",
+                thing=thing,
                 effect=Effect.ZERO_VALUE,
-                inputs_sha256=digest,
+                inputs_sha256=kept.sha256,
                 model_version=settlement.model_version,
                 now=now,
             )

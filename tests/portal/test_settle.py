@@ -28,6 +28,7 @@ from autarco_portal import (
     derived,
     derived_rows,
     guarantee,
+    privacy_guarantees,
     settle,
     settle_credits,
     settle_evidence,
@@ -47,7 +48,7 @@ from autarco_portal.settle_load import Loader
 from autarco_portal.settle_model import Modelled
 from autarco_portal.site import Inverter, RoofPlane, Site
 from autarco_portal.site_record import Address, NewSite
-from autarco_portal.store import migrate, open_store
+from autarco_portal.store import StoreError, migrate, open_store
 from autarco_portal.weather import Station, WeatherFile, conform
 from autarco_portal.weather_store import WeatherStore
 
@@ -574,6 +575,10 @@ class TestWeather:
 # The command
 
 
+def _refuse(*_: object, **__: object) -> None:
+    raise StoreError("the database does not answer")
+
+
 class TestCommand:
     def test_it_says_what_is_owed_and_where_the_proof_is(
         self, data: Path, capsys: pytest.CaptureFixture[str]
@@ -624,10 +629,19 @@ class TestCommand:
             (kept,) = store.guarantees.settlements("C-1")
             assert kept.settlement.years[0].measured_kwh == Decimal("3560.0")
             assert store.privacy.decisions.all(thing="guarantee:C-1") == []
+            strict = msgspec.structs.replace(
+                agreed, contract_id="C-2", coverage_min=Decimal("0.99"), p50_kwh=Decimal(2_000)
+            )
+            store.guarantees.add(strict, NOW, GuaranteeStatus.ACTIVE)
+            # Owes nothing, but a person looks first: nothing is decided yet.
+            assert cli.main([*command, "--contract", "C-2"]) == 1
+            assert store.privacy.decisions.all(thing="guarantee:C-2") == []
             store.sites.set_restricted("roof0001", NOW)
             assert cli.main(command) == 2
 
-    def test_owners_hear_of_a_settlement_that_owes_them_nothing(self, data: Path) -> None:
+    def test_owners_hear_of_a_settlement_that_owes_them_nothing(
+        self, data: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         agreed = msgspec.structs.replace(CONTRACT, uncovered="prorate", p50_kwh=Decimal(2_000))
         keep(data, [], [])
         keep_weather(data, date(2024, 1, 1), date(2026, 5, 30))
@@ -642,8 +656,13 @@ class TestCommand:
             owner = store.people.add(name="O", email="o@house.example", source=SELF, now=NOW)
             store.sites.add_owner("roof0001", owner.person_id, NOW)
             store.guarantees.add(agreed, NOW, GuaranteeStatus.ACTIVE)
+            command = ["settle", "roof0001", "3", "--data", str(data)]
+            with monkeypatch.context() as broken:
+                # It ends after the settlement was kept, before anybody was told.
+                broken.setattr(privacy_guarantees, "record_outcome", _refuse)
+                assert cli.main(command) == 2
             for _ in range(2):
-                assert cli.main(["settle", "roof0001", "3", "--data", str(data)]) == 0
+                assert cli.main(command) == 0
             (decision,) = store.privacy.decisions.all(thing="guarantee:C-1")
             assert (decision.person, decision.effect) == (owner.person_id, Effect.ZERO_VALUE)
             (kept,) = store.guarantees.settlements("C-1")
