@@ -267,6 +267,23 @@ def test_a_forgotten_password_is_answered_the_same_for_everybody(
     assert signed.status_code == 303
 
 
+def test_a_mail_never_leads_where_its_sender_says_we_are(
+    world: World, client: TestClient[Litestar], keys: Keys
+) -> None:
+    world.now += timedelta(hours=1)
+    browser, path = Browser(client, keys), "/forgotten-password"
+    browser.get(path)
+    client.headers["host"] = "evil.example"
+    try:
+        browser.send(path, path, email=email("owner"))
+    finally:
+        del client.headers["host"]
+    world.portal.outbox.close()
+    (mail,) = world.store.mails.due(world.now)
+    assert "https://localhost/invitation/" in mail.text
+    assert "evil.example" not in mail.text
+
+
 def test_nobody_takes_an_account_over_by_inviting_it(
     world: World, client: TestClient[Litestar], keys: Keys
 ) -> None:

@@ -8,6 +8,7 @@ from litestar import Request, Response, post
 from litestar.exceptions import NotFoundException, PermissionDeniedException
 from litestar.params import FromPath
 
+from autarco_portal.pages import invitations
 from autarco_portal.pages.organisations import (
     organisation_list,
     organisation_page,
@@ -71,8 +72,8 @@ def invite(
         role = MemberRole(form.get("role", ""))
         person = _person(portal, form.get("name", ""), form.get("email", ""), identifier, visitor)
         portal.store.people.join(person.person_id, identifier, role, visitor.now)
-        secret = accounts.invite(person.person_id, by=actor.person_id, now=visitor.now).reveal()
-        link = str(request.url.with_replacements(path=f"/invitation/{secret}", query=""))
+        secret = accounts.invite(person.person_id, by=actor.person_id, now=visitor.now)
+        link = invitations.shown(request, secret)
     except (PeopleError, StoreError, ValueError) as wrong:
         error = str(wrong)
     page = organisation_page(portal, visitor, found, error=error, invitation_link=link)

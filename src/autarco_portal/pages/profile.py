@@ -20,7 +20,6 @@ from autarco_portal.pages.browsers import browser
 from autarco_portal.pages.sign_in import (
     WRONG_CODE,
     Next,
-    address,
     no_session,
     said,
     session_cookie,
@@ -42,6 +41,7 @@ from autarco_portal.people import PeopleError
 from autarco_portal.portal import Here, Portal
 from autarco_portal.proofs import Refusal, Refused
 from autarco_portal.secret import Secret
+from autarco_portal.web_identity import address
 
 if TYPE_CHECKING:
     from autarco_portal.accounts import Accounts

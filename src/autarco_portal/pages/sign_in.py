@@ -5,7 +5,6 @@ What is wrong with address or password is never said: nobody learns here who has
 
 from __future__ import annotations
 
-import ipaddress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +14,7 @@ from litestar.params import FromPath, QueryParameter
 from msgspec import structs
 
 from autarco_portal.account import Stage
-from autarco_portal.pages import models
+from autarco_portal.pages import invitations, models
 from autarco_portal.pages.visitor import (
     VISIT_S,
     Door,
@@ -34,10 +33,9 @@ from autarco_portal.pages.words import N_, Language
 from autarco_portal.passwords import LENGTH_MIN, PasswordError
 from autarco_portal.portal import Here
 from autarco_portal.privacy import letter
-from autarco_portal.privacy_services import settings_of
-from autarco_portal.privacy_settings import PrivacySettings
 from autarco_portal.proofs import Refusal, Refused
 from autarco_portal.secret import Secret
+from autarco_portal.web_identity import address
 
 if TYPE_CHECKING:
     from litestar.datastructures import Cookie
@@ -45,7 +43,6 @@ if TYPE_CHECKING:
     from autarco_portal.accounts import Accounts
     from autarco_portal.signed import SignedIn
 
-NO_ADDRESS = "::"
 SESSION_S = 30 * 86_400
 """How long a browser keeps its cookie; the server ends sessions earlier (`account`)."""
 EMAIL_MAX = 254
@@ -170,24 +167,18 @@ def forgotten_page(visitor: Visiting) -> Response[str]:
 
 
 @post("/forgotten-password", sync_to_thread=True)
-def forgotten(
-    request: Request[Any, Any, Any], portal: Here, accounts: Door, visitor: Visiting, data: Form
-) -> Response[str]:
+def forgotten(portal: Here, accounts: Door, visitor: Visiting, data: Form) -> Response[str]:
     """Mails the link, if somebody has the address; says the same in any case, and as quickly."""
     form = visitor.checked(data)
     email, now = form.get("email", "").strip()[:EMAIL_MAX], visitor.now
-    begin = str(request.url.with_replacements(path="/invitation/", query=""))
 
     def mail() -> None:
         found = accounts.forgotten_password(email, now)
         if found is None:
             return
         person, link = found
-        # An address that is set is right, that of a request says what its sender likes.
-        url = settings_of(portal).url
-        root = begin if url == PrivacySettings().url else f"{url}/invitation/"
         portal.store.mails.queue(
-            letter.new_password(root + link.reveal(), person.language),
+            letter.new_password(invitations.mailed(portal, link), person.language),
             now=now,
             person_id=person.person_id,
             language=person.language,
@@ -236,18 +227,6 @@ def language(visitor: Visiting, data: Form) -> Response[None]:
         cookie("language", chosen, is_https=visitor.is_https, max_age_s=VISIT_S),
         visit_cookie(visitor),
     )
-
-
-def address(request: Request[Any, Any, Any]) -> str:
-    """Returns the IP address that a request comes from; one for all where there is none.
-
-    A server behind a Unix socket knows no addresses.
-    """
-    host = request.client.host if request.client is not None else ""
-    try:
-        return str(ipaddress.ip_address(host))
-    except ValueError:
-        return NO_ADDRESS
 
 
 def said(refused: Refused, wrong: str = "") -> str:

@@ -14,6 +14,7 @@ from litestar.exceptions import NotFoundException, PermissionDeniedException
 from litestar.params import FromPath
 
 from autarco_portal.audit import AuditEntry
+from autarco_portal.pages import invitations
 from autarco_portal.pages import models_site_people as models
 from autarco_portal.pages.site import viewable
 from autarco_portal.pages.visitor import Door, Form, Visiting, Visitor, see_other, show
@@ -107,16 +108,16 @@ def invite_owner(
     portal.store.sites.add_owner(key, person.person_id, visitor.now)
     _note(portal, visitor, "change_site", key, subject=person.person_id)
     portal.sites.forget(key)
-    secret = accounts.invite(person.person_id, by=actor.person_id, now=visitor.now).reveal()
-    link = str(request.url.with_replacements(path=f"/invitation/{secret}", query=""))
+    secret = accounts.invite(person.person_id, by=actor.person_id, now=visitor.now)
     if settings_of(portal).mail is not None:
         portal.store.mails.queue(
-            letter.invited(record.name, link, person.language),
+            letter.invited(record.name, invitations.mailed(portal, secret), person.language),
             now=visitor.now,
             person_id=person.person_id,
             language=person.language,
         )
         portal.outbox.soon()
+    link = invitations.shown(request, secret)
     return _shown(portal, visitor, viewable(portal, actor, key), link=link)
 
 
