@@ -128,6 +128,7 @@ def day_verdict(
     severity: Severity = Severity.WARNING,
     begins: int | None = None,
     lost_kwh: float = 0.0,
+    method: str = "neighbours' power",
 ) -> Verdict:
     """Returns what a rule says of the day; `begins` is the step at which the fault began."""
     return Verdict(
@@ -141,6 +142,6 @@ def day_verdict(
         begins=None if begins is None else day.at(begins),
         ends=day.ends,
         lost_kwh=lost_kwh,
-        method=f"neighbours' power, {rules.model_version}",
+        method=f"{method}, {rules.model_version}",
         evidence=evidence,
     )

@@ -9,6 +9,7 @@ Pure: values in, values out.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,6 +20,7 @@ from autarco_portal.availability import Availability, availability
 from autarco_portal.detection_intraday import AZIMUTH_BINS, IntradayRules
 from autarco_portal.fleet_memory import InverterMemory, Memories
 from autarco_portal.incidents import Cause, Evidence, Severity, State, Verdict
+from autarco_portal.intraday_rules import day_verdict
 from autarco_portal.inverter_day import TRACKERS, InverterDay, runs
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from autarco_portal.fleet_grid import FleetGrid
     from autarco_portal.fleet_sky import ClearDays
     from autarco_portal.peers import Bools, Floats
+
+_verdict = partial(day_verdict, method="own and neighbours' days")
 
 STALE_SHARE = 0.05
 """Of the rating; smaller power that does not move proves nothing."""
@@ -328,29 +332,3 @@ def _mppt_ratio(energy: Floats) -> float:
 
 def _minutes(day: InverterDay, steps: Bools) -> float:
     return float(np.count_nonzero(steps)) * day.step_minutes
-
-
-def _verdict(
-    day: InverterDay,
-    cause: Cause,
-    state: State,
-    evidence: Evidence,
-    rules: IntradayRules,
-    *,
-    alarm: bool = False,
-    severity: Severity = Severity.WARNING,
-    lost_kwh: float = 0.0,
-) -> Verdict:
-    return Verdict(
-        site_id=day.site_id,
-        inverter_sn=day.inverter_sn,
-        cause=cause,
-        day=day.day,
-        state=state,
-        alarm=alarm,
-        severity=severity,
-        ends=day.ends,
-        lost_kwh=lost_kwh,
-        method=f"own and neighbours' days, {rules.model_version}",
-        evidence=evidence,
-    )

@@ -17,6 +17,7 @@ from litestar.di import NamedDependency
 
 from autarco_ingest.paths import DataDirectory
 from autarco_portal import looks, site_view
+from autarco_portal.audit import AuditEntry
 from autarco_portal.bundle_jobs import BundleJobs
 from autarco_portal.lake_reader import CatalogError
 from autarco_portal.live_fleet import NotReady
@@ -28,7 +29,7 @@ from autarco_portal.web_problems import Unavailable
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from autarco_portal.audit import AuditEntry
+    from autarco_portal.alarm_record import AlarmRecord
     from autarco_portal.looks import Look
     from autarco_portal.people import Actor
     from autarco_portal.site_record import SiteRecord
@@ -149,6 +150,23 @@ class Portal:
         if entry is not None:
             self.store.audit.append(entry)
             self._looks.put(seen, entry)
+
+    def acknowledge(self, found: AlarmRecord, who: Actor, note: str | None) -> AlarmRecord:
+        """Keeps, also in the audit log, that somebody takes care of an alarm. Raises StoreError."""
+        incident = found.incident
+        done = self.store.alarms.acknowledge(
+            incident.incident_id, by=who.person_id, now=who.at, note=note
+        )
+        self.store.audit.append(
+            AuditEntry(
+                at=who.at,
+                actor=who.person_id,
+                action="acknowledge_alarm",
+                thing=f"site:{incident.site_id}",
+                detail={"cause": incident.cause.value},
+            )
+        )
+        return done
 
     def organisation_names(self) -> dict[str, str]:
         """Returns the names of organisations, a minute old at most."""

@@ -18,12 +18,21 @@ from sqlalchemy import event
 
 from autarco_portal.store import Store, migrate, open_store
 from autarco_portal.store.declarative import Base
+from portal_world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 START_S = 60
 """A busy machine takes seconds; one that takes longer has another problem."""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A portal with somebody of each role, one for all tests of a file."""
+    world = World(tmp_path_factory.mktemp("world"))
+    yield world
+    world.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

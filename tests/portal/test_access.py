@@ -215,13 +215,6 @@ SIGNING_IN = {
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    world = World(tmp_path_factory.mktemp("world"))
-    yield world
-    world.close()
-
-
-@pytest.fixture(scope="module")
 def app(world: World) -> Litestar:
     return assemble(world.portal, world.accounts)
 

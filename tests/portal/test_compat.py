@@ -35,13 +35,6 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    world = World(tmp_path_factory.mktemp("world"))
-    yield world
-    world.close()
-
-
-@pytest.fixture(scope="module")
 def client(world: World) -> Iterator[TestClient[Litestar]]:
     app = assemble(world.portal, world.accounts)
     with TestClient(app) as client:

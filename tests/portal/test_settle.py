@@ -87,6 +87,11 @@ SITE = Site(
         Inverter(serial_number="B", pac0=4_000, installed_at=REPLACED),
     ),
 )  # fmt: skip
+NEW_SITE = NewSite(
+    name="A", address=Address(street="Z 1", postcode="3511 ZZ", city="U"),
+    public_key="roof0001", latitude=SITE.latitude, longitude=SITE.longitude,
+    commissioned_on=SITE.commissioned_on, planes=SITE.planes, inverters=SITE.inverters,
+)  # fmt: skip
 REGISTERS = (
     ("A", BEGINS, 9_120.4), ("A", datetime(2025, 6, 10, 6, tzinfo=ZONE), 9_727.9),
     ("A", datetime(2025, 6, 24, 12, tzinfo=ZONE), 9_985.1), ("A", DIED, 11_208.6),
@@ -612,14 +617,9 @@ class TestCommand:
         keep(data, [], [])
         keep_weather(data, date(2024, 1, 1), date(2026, 5, 30))
         command = ["settle", "roof0001", "3", "--data", str(data)]
-        new = NewSite(
-            name="A", address=Address(street="Z 1", postcode="3511 ZZ", city="U"),
-            public_key="roof0001", latitude=SITE.latitude, longitude=SITE.longitude,
-            commissioned_on=SITE.commissioned_on, planes=SITE.planes, inverters=SITE.inverters,
-        )  # fmt: skip
         migrate(str(portal_of(data).database))
         with open_store(str(portal_of(data).database)) as store:
-            store.sites.add(new, NOW)
+            store.sites.add(NEW_SITE, NOW)
             store.guarantees.add(agreed, NOW, GuaranteeStatus.SUSPENDED)
             assert cli.main(command) == 2
             assert "C-1 is suspended" in capsys.readouterr().err
@@ -645,14 +645,9 @@ class TestCommand:
         agreed = msgspec.structs.replace(CONTRACT, uncovered="prorate", p50_kwh=Decimal(2_000))
         keep(data, [], [])
         keep_weather(data, date(2024, 1, 1), date(2026, 5, 30))
-        new = NewSite(
-            name="A", address=Address(street="Z 1", postcode="3511 ZZ", city="U"),
-            public_key="roof0001", latitude=SITE.latitude, longitude=SITE.longitude,
-            commissioned_on=SITE.commissioned_on, planes=SITE.planes, inverters=SITE.inverters,
-        )  # fmt: skip
         migrate(str(portal_of(data).database))
         with open_store(str(portal_of(data).database)) as store:
-            store.sites.add(new, NOW)
+            store.sites.add(NEW_SITE, NOW)
             owner = store.people.add(name="O", email="o@house.example", source=SELF, now=NOW)
             store.sites.add_owner("roof0001", owner.person_id, NOW)
             store.guarantees.add(agreed, NOW, GuaranteeStatus.ACTIVE)

@@ -13,7 +13,6 @@ from litestar.params import JSONBody, QueryParameter
 
 from autarco_portal.alarm_record import AlarmFilter
 from autarco_portal.api.access import PROBLEMS, Key, allowed, known, seen
-from autarco_portal.audit import AuditEntry
 from autarco_portal.portal import Here
 from autarco_portal.rights import Action, may
 from autarco_portal.web_identity import Asking
@@ -101,19 +100,7 @@ def acknowledge_alarm(portal: Here, actor: Asking, data: JSONBody[Acknowledgemen
     if record is None or not may(who, Action.VIEW_SITE, record.access):
         raise NotFoundException("no such alarm")
     allowed(who, Action.ACKNOWLEDGE_ALARM, record)
-    done = portal.store.alarms.acknowledge(
-        data.incident_id, by=who.person_id, now=who.at, note=data.note
-    )
-    portal.store.audit.append(
-        AuditEntry(
-            at=who.at,
-            actor=who.person_id,
-            action="acknowledge_alarm",
-            thing=f"site:{record.public_key}",
-            detail={"cause": found.incident.cause.value},
-        )
-    )
-    return _alarm(done, who)
+    return _alarm(portal.acknowledge(found, who, data.note), who)
 
 
 def _alarm(record: AlarmRecord, who: Actor) -> Alarm:

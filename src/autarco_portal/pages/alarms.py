@@ -10,7 +10,6 @@ from litestar.params import FromPath, QueryParameter
 from msgspec import structs
 
 from autarco_portal.alarm_record import AlarmFilter
-from autarco_portal.audit import AuditEntry
 from autarco_portal.incidents import Cause, Severity
 from autarco_portal.pages import models
 from autarco_portal.pages.alarm_rows import alarm_page, alarm_row
@@ -115,18 +114,7 @@ def acknowledge(
     if not may(actor, Action.ACKNOWLEDGE_ALARM, site.access):
         raise PermissionDeniedException
     note = form.get("comment", "").strip()[:NOTE_MAX]
-    portal.store.alarms.acknowledge(
-        incident, by=actor.person_id, now=visitor.now, note=note or None
-    )
-    portal.store.audit.append(
-        AuditEntry(
-            at=visitor.now,
-            actor=actor.person_id,
-            action="acknowledge_alarm",
-            thing=f"site:{site.public_key}",
-            detail={"cause": record.incident.cause.value},
-        )
-    )
+    portal.acknowledge(record, actor, note or None)
     return see_other(f"/alarms/{incident}")
 
 

@@ -134,10 +134,6 @@ class Words(Struct, frozen=True, kw_only=True, eq=False):
         """Returns the month of a date, such as August 2026."""
         return dates.format_date(day, "LLLL y", locale=self.locale)
 
-    def month_name(self, day: date) -> str:
-        """Returns the month alone, such as Aug."""
-        return dates.format_date(day, "LLL", locale=self.locale)
-
     def moment(self, at: datetime | None, time_zone: str = "Europe/Amsterdam") -> str:
         """Returns date and time of day in a zone, such as 3 Aug 2026, 14:05."""
         if at is None:

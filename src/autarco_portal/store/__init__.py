@@ -15,7 +15,7 @@ from autarco_portal.store.alarms import Alarms
 from autarco_portal.store.audit import Audit
 from autarco_portal.store.engine import StoreError as StoreError
 from autarco_portal.store.engine import StoreUnavailable as StoreUnavailable
-from autarco_portal.store.engine import make_engine, reading
+from autarco_portal.store.engine import make_engine
 from autarco_portal.store.guarantees import Guarantees
 from autarco_portal.store.mails import Mails
 from autarco_portal.store.migrate import check_version, upgrade
@@ -69,11 +69,6 @@ class Store:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-    def ping(self) -> None:
-        """Asks the database for nothing; raises StoreUnavailable when it does not answer."""
-        with reading(self._engine) as session:
-            session.connection().exec_driver_sql("SELECT 1")
 
     def close(self) -> None:
         """Gives the connections back."""

@@ -193,13 +193,6 @@ class People:
             if session.get(PortalRoleRow, (person_id, role.value)) is None:
                 session.add(PortalRoleRow(person_id=person_id, role=role.value, given_at=now))
 
-    def take_portal_role(self, person_id: str, role: PortalRole) -> None:
-        """Ends that."""
-        with writing(self._engine) as session:
-            row = session.get(PortalRoleRow, (person_id, role.value))
-            if row is not None:
-                session.delete(row)
-
     def actor(
         self,
         person_id: str,

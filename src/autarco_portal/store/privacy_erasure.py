@@ -225,15 +225,6 @@ def _keep_proof(session: Session, case: Case, proof: Proof, entry: AuditEntry) -
     audit.append(session, entry)
 
 
-def person_columns() -> dict[str, tuple[str, ...]]:
-    """Returns which columns of which tables name a person, by the tables' own definitions."""
-    return {
-        str(table.name): columns
-        for table in Base.metadata.sorted_tables
-        if (columns := _person_columns(table))
-    }
-
-
 def _person_columns(table: Table) -> tuple[str, ...]:
     return tuple(
         column.name
