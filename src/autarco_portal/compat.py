@@ -21,6 +21,7 @@ from litestar.exceptions import NotAuthorizedException, NotFoundException, Valid
 from litestar.params import PathParameter, QueryParameter
 
 from autarco_portal import compat_view, rate_limit, weather_sun
+from autarco_portal.api.access import seen
 from autarco_portal.compat_view import ListedSite, RangeError, days_of, parse_day
 from autarco_portal.counter import instant
 from autarco_portal.people import Actor, OrganisationKind, holds
@@ -92,11 +93,12 @@ def sites(
 ) -> dict[str, Any]:
     """Pages of 30; clients read the first."""
     who = _known(actor)
-    shown = [
-        _listed(portal, record, who) for record in portal.store.sites.visible(who, limit=LISTED_MAX)
-    ]
+    keys = portal.store.sites.visible_keys(who)[:LISTED_MAX]
+    shown = portal.store.sites.several(compat_view.on_page(keys, page))
     url = str(request.url.with_replacements(query="")).rstrip("?/")
-    return compat_view.site_list(shown, page=page, url=url)
+    return compat_view.site_list(
+        [_listed(portal, record, who) for record in shown], count=len(keys), page=page, url=url
+    )
 
 
 @get(_at("/{key:str}"), sync_to_thread=True, summary="Describe a site")
@@ -299,11 +301,7 @@ def _known(actor: Actor | None) -> Actor:
 
 
 def _site(portal: Portal, actor: Actor | None, key: str) -> tuple[Actor, SiteRecord]:
-    who = _known(actor)
-    record = portal.sites.record(key, who.at)
-    if record is None or not may(who, Action.VIEW_SITE, record.access):
-        raise NotFoundException("no such site")
-    return who, record
+    return seen(portal, _known(actor), key)
 
 
 def _view(portal: Portal, actor: Actor | None, key: str) -> tuple[Actor, SiteRecord, SiteView]:

@@ -45,10 +45,14 @@ class ListedSite(msgspec.Struct, frozen=True, kw_only=True):
     health: Health = "OK"
 
 
-def site_list(sites: Sequence[ListedSite], *, page: int, url: str) -> dict[str, Any]:
-    """Returns one page of all sites that somebody sees; `url` is that of the list."""
+def on_page(keys: Sequence[str], page: int) -> Sequence[str]:
+    """Returns which of all sites that somebody sees are on a page."""
+    return keys[(page - 1) * PER_PAGE : page * PER_PAGE]
+
+
+def site_list(shown: Sequence[ListedSite], *, count: int, page: int, url: str) -> dict[str, Any]:
+    """Returns a page of the sites that somebody sees, of `count`; `url` is that of the list."""
     begin = (page - 1) * PER_PAGE
-    shown = sites[begin : begin + PER_PAGE]
 
     def page_url(number: int) -> str:
         return f"{url}?page={number}"
@@ -58,7 +62,7 @@ def site_list(sites: Sequence[ListedSite], *, page: int, url: str) -> dict[str, 
         "data": [_listed(site) for site in shown],
         "first_page_url": page_url(1),
         "from": begin + 1 if shown else None,
-        "next_page_url": page_url(page + 1) if len(sites) > begin + PER_PAGE else None,
+        "next_page_url": page_url(page + 1) if count > begin + PER_PAGE else None,
         "path": url,
         "per_page": PER_PAGE,
         "prev_page_url": page_url(page - 1) if page > 1 else None,
