@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -23,7 +23,6 @@ from test_server import count, data_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
     from pathlib import Path
 
     from autarco_portal.store import Store
@@ -104,7 +103,7 @@ def test_counting_changes_nothing_and_each_removal_is_in_the_log(
     assert removed(own, tmp_path, late) == {}
 
 
-def test_the_lake_is_pruned_by_the_same_table(tmp_path: Path) -> None:
+def test_the_lake_is_pruned_by_the_same_table(own: Store, tmp_path: Path) -> None:
     data = tmp_path / "data"
     with running(data, log=tmp_path / "log", flush_seconds="0.3") as server:
         with Wire(server.port) as wire:
@@ -115,12 +114,15 @@ def test_the_lake_is_pruned_by_the_same_table(tmp_path: Path) -> None:
             lambda: DataDirectory.at(data).catalog.exists() and count(data) == 3,
         )
         assert server.stop() == 0
-    told = privacy_retention.run_ingest(data, retention.RULES)
-    assert "readings" not in told
-    told = privacy_retention.run_ingest(data, retention.with_periods({"readings": 1}))
+    directory, now = DataDirectory.at(data), datetime.now(UTC)
+    told = privacy_retention.run_ingest(own, directory, retention.RULES, now)
+    assert "expired, " not in told
+    short = retention.with_periods({"readings": 1})
+    told = privacy_retention.run_ingest(own, directory, short, now)
     assert "readings: 1 days expired" in told
 
 
-def test_a_lake_that_is_not_there_is_said_in_one_sentence(tmp_path: Path) -> None:
+def test_a_lake_that_is_not_there_is_said_in_one_sentence(own: Store, tmp_path: Path) -> None:
+    (tmp_path / "made").mkdir()
     with pytest.raises(privacy_retention.RetentionError, match="autarco-ingest retain: "):
-        privacy_retention.run_ingest(tmp_path / "nowhere", retention.RULES)
+        privacy_retention.run_ingest(own, DataDirectory.at(tmp_path / "made"), retention.RULES, NOW)
