@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from autarco_ingest.day_rewrite import DayReport
     from autarco_ingest.finding import Finding
-    from autarco_ingest.maintenance import DayReport, Outcome
+    from autarco_ingest.maintenance import Outcome
     from autarco_ingest.settings import Settings
 
 DONE = 0

@@ -1,7 +1,8 @@
 """How is the table of retention enforced, and what does the job report?
 
 Rows by the store, photos as files, telemetry by `autarco-ingest retain` with the periods of the
-table, after it was told whose readings stay whole (`telemetry_kept`). Backups are the operator's: the rule is printed, nobody can enforce it from here.
+table, after it was told whose readings stay whole (`telemetry_kept`). Backups are the operator's:
+the rule is printed, nobody can enforce it from here.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 import pytest
 
 from autarco_ingest import (
@@ -28,6 +27,8 @@ from test_maintenance import DAY, Place, meanwhile, sample
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pyarrow as pa
 
 DAYS = {"retention.samples_days": "1095", "retention.addresses_days": "365"}
 NOTHING = schema.empty(schema.READINGS)
