@@ -256,7 +256,8 @@ class Accounts:
         if signed.stage is Stage.FULL and not self.is_fresh(signed, now):
             return _PROVE_AGAIN
         secret = second_factor.new_secret()
-        self._store.second_factors.offer_totp(signed.person.person_id, secret.reveal(), now)
+        person_id = signed.person.person_id
+        self._store.second_factors.offer_totp(person_id, self._proofs.seal(person_id, secret), now)
         uri = second_factor.uri(secret, email=signed.person.email, issuer=self._issuer)
         return Enrolment(secret=secret, uri=uri)
 
@@ -300,6 +301,10 @@ class Accounts:
         self._store.second_factors.remove_totp(person_id)
         self._log("drop_second_factor", person_id, now)
         return None
+
+    def seal_second_factors(self) -> int:
+        """Encrypts secrets that an older version stored as they are; returns how many."""
+        return self._proofs.seal_all()
 
     def reset_second_factor(self, person_id: str, *, by: str, now: datetime) -> None:
         """Forgets somebody's second factor for him: whoever may, after asking who he is."""

@@ -27,6 +27,7 @@ from autarco_portal.pages import web as pages
 from autarco_portal.pages.visitor import cookie_name
 from autarco_portal.portal import Portal, Settings
 from autarco_portal.portal_paths import PortalDirectory
+from autarco_portal.sealed import SealError
 from autarco_portal.secret import SecretKeyError, load_key
 from autarco_portal.serve import ServeError
 from autarco_portal.store import StoreError, open_store
@@ -52,10 +53,11 @@ def check(settings: Settings) -> None:
     """Makes directory and tables of the portal; raises ServeError where that cannot be."""
     try:
         _directory(settings).mkdir(mode=0o700, parents=True, exist_ok=True)
-        open_store(settings.store_url, migrate=True).close()
-        # Made here, before several workers want it at once.
-        load_key(_directory(settings) / "secret.key")
-    except (StoreError, SecretKeyError) as error:
+        with open_store(settings.store_url, migrate=True) as store:
+            # Made here, before several workers want it at once.
+            key = load_key(_directory(settings) / "secret.key")
+            Accounts(store, key).seal_second_factors()
+    except (StoreError, SecretKeyError, SealError) as error:
         raise ServeError(str(error)) from error
     except OSError as error:
         raise ServeError(f"cannot use {settings.data}: {error.strerror}") from error
