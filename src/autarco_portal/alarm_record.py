@@ -30,3 +30,5 @@ class AlarmFilter(msgspec.Struct, frozen=True, kw_only=True):
     """`acknowledged`: open ones that somebody looks at."""
     cause: Cause | None = None
     severity: Severity | None = None
+    site: str | None = None
+    """By its public key."""

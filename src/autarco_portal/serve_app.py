@@ -111,7 +111,7 @@ def assemble(portal: Portal, accounts: Accounts) -> Litestar:
         portal=portal,
         routes=[
             compat.router(time.monotonic),
-            api.router(time.monotonic),
+            api.router(accounts, time.monotonic),
             pages.router(portal, accounts),
         ],
         page=pages.failure(portal, accounts),

@@ -113,7 +113,11 @@ def test_every_text_is_in_the_dutch_catalogue_and_nothing_else() -> None:
         message
         for _, _, message, _, _ in extract_from_dir(
             PACKAGE,
-            [("pages/**.py", "python"), ("templates/**.html", "jinja2.ext.babel_extract")],
+            [
+                ("pages/**.py", "python"),
+                ("site_access.py", "python"),
+                ("templates/**.html", "jinja2.ext.babel_extract"),
+            ],
             {},
             keywords=MESSAGE_KEYWORDS,
         )

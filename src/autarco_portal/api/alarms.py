@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime  # noqa: TC003 - msgspec looks at it
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlencode
 
 import msgspec
@@ -13,6 +13,7 @@ from litestar.params import JSONBody, QueryParameter
 
 from autarco_portal.alarm_record import AlarmFilter
 from autarco_portal.api.access import PROBLEMS, Key, allowed, known, seen
+from autarco_portal.incidents import Cause, Severity
 from autarco_portal.portal import Here
 from autarco_portal.rights import Action, may
 from autarco_portal.web_identity import Asking
@@ -23,6 +24,22 @@ if TYPE_CHECKING:
 
 PAGE_MAX = 200
 Only = Annotated[bool, QueryParameter(name="open", description="Only what goes on.")]
+State = Annotated[
+    Literal["open", "acknowledged", "all"] | None,
+    QueryParameter(
+        name="state",
+        description="`open`, `acknowledged` (open, and somebody takes care of it) or `all`; wins "
+        "over `open`.",
+    ),
+]
+OfCause = Annotated[Cause | None, QueryParameter(name="cause", description="Only of this cause.")]
+OfSeverity = Annotated[
+    Severity | None, QueryParameter(name="severity", description="Only of this severity.")
+]
+OfSite = Annotated[
+    str | None,
+    QueryParameter(name="site", description="Only of this site, by its key.", max_length=64),
+]
 Offset = Annotated[int, QueryParameter(ge=0, le=100_000)]
 Limit = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)]
 
@@ -62,19 +79,31 @@ class Acknowledgement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 @get("/alarms", sync_to_thread=True, summary="List alarms", tags=["alarms"],
      responses=PROBLEMS)  # fmt: skip
 def list_alarms(
-    portal: Here, actor: Asking, only_open: Only = True, offset: Offset = 0, limit: Limit = 50
+    portal: Here,
+    actor: Asking,
+    only_open: Only = True,
+    which: State = None,
+    cause: OfCause = None,
+    severity: OfSeverity = None,
+    site: OfSite = None,
+    offset: Offset = 0,
+    limit: Limit = 50,
 ) -> AlarmPage:
-    """Of all sites that you may see, the newest first."""
+    """Of all sites that you may see, the newest first. Another's site has none."""
     who = known(actor)
-    found = portal.store.alarms.visible(
-        who,
-        wanted=AlarmFilter(state="open" if only_open else "all"),
-        offset=offset,
-        limit=limit + 1,
+    wanted = AlarmFilter(
+        state=which or ("open" if only_open else "all"), cause=cause, severity=severity, site=site
     )
+    found = portal.store.alarms.visible(who, wanted=wanted, offset=offset, limit=limit + 1)
     following = None
     if len(found) > limit:
-        query = {"open": str(only_open).lower(), "offset": offset + limit, "limit": limit}
+        chosen = {"cause": cause, "severity": severity, "site": site}
+        query = {
+            "state": wanted.state,
+            **{name: str(value) for name, value in chosen.items() if value is not None},
+            "offset": offset + limit,
+            "limit": limit,
+        }
         following = f"/api/v1/alarms?{urlencode(query)}"
     return AlarmPage(items=[_alarm(one, who) for one in found[:limit]], next=following)
 

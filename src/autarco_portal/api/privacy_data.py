@@ -68,6 +68,7 @@ def list_site_looks(portal: Here, actor: Asking, key: Key) -> list[Line]:
     """And who changed what of it; an owner reads of his own time there."""
     who, record = seen(portal, actor, key)
     allowed(who, Action.VIEW_AUDIT, record)
+    portal.looked(who, record, "view_audit")
     person = portal.store.people.get(who.person_id)
     language = person.language if person is not None else "nl"
     return audit_reading.of_site(portal.store, record, who.at, language, reader=who.person_id)
@@ -79,6 +80,7 @@ def list_disclosures(portal: Here, actor: Asking, key: Key) -> list[Disclosure]:
     """The ledger of a site, the oldest first."""
     who, record = seen(portal, actor, key)
     allowed(who, Action.VIEW_AUDIT, record)
+    portal.looked(who, record, "view_audit")
     return portal.store.privacy.disclosures_of(key)
 
 

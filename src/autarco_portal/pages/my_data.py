@@ -319,6 +319,7 @@ def site_looks(portal: Here, visitor: Visiting, key: FromPath[str]) -> Response[
     record = viewable(portal, actor, key)
     if not may(actor, Action.VIEW_AUDIT, record.access):
         raise PermissionDeniedException
+    portal.looked(actor, record, "view_audit")
     lines = audit_reading.of_site(
         portal.store, record, visitor.now, visitor.language.value, reader=actor.person_id
     )

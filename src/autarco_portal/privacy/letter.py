@@ -286,6 +286,14 @@ def invited(site: str, link: str, language: str) -> Letter:
     return Letter(subject="Your solar panels in view", text=text)
 
 
+def access_given(site: str, page: str, language: str) -> Letter:
+    """Returns what somebody with an account is told who may see another's site from now on."""
+    if language == "nl":
+        text = f"U mag meekijken met {site}:\n{page}\n"
+        return Letter(subject=f"U mag meekijken met {site}", text=text)
+    return Letter(subject=f"You may look at {site}", text=f"You may look at {site}:\n{page}\n")
+
+
 def confirm_newsletter(link: str, language: str) -> Letter:
     """Returns the mail of the double opt-in."""
     if language == "nl":

@@ -181,6 +181,8 @@ def _matching(wanted: AlarmFilter | None) -> list[ColumnElement[bool]]:
         found.append(AlarmRow.cause == wanted.cause.value)
     if wanted.severity is not None:
         found.append(AlarmRow.severity == wanted.severity.value)
+    if wanted.site is not None:
+        found.append(SiteRow.public_key == wanted.site)
     return found
 
 
