@@ -114,6 +114,11 @@ class PortalDirectory(msgspec.Struct, frozen=True):
         return self.root / "imported" / person_id
 
     @property
+    def reanalyse(self) -> Path:
+        """Which sites are to be analysed again, since a fact of theirs was corrected."""
+        return self.root / "reanalyse.json"
+
+    @property
     def analysis_lock(self) -> Path:
         """Held by the one process that analyses."""
         return self.root / "analysis.lock"

@@ -124,6 +124,7 @@ def request_page(portal: Here, visitor: Visiting, name: FromPath[str]) -> Respon
             for step in asked.steps
         ),
         evidence=tuple(office.evidence(asked)),
+        facts=office.facts(asked),
         effective_at=case.effective_at if case is not None else None,
     )
     return show(visitor, page, tab=TAB, json_path=f"{API}/requests/{name}")

@@ -87,6 +87,9 @@ YEAR = 365
 TERM_DAYS = 15 * YEAR
 """The longest guarantee."""
 
+SAMPLES_DAYS = 3 * YEAR
+"""Then one row for each quarter of an hour stays."""
+
 _EVIDENCE = "evidence of what was done, until claims are time-barred"
 
 RULES: tuple[Rule, ...] = (
@@ -95,7 +98,7 @@ RULES: tuple[Rule, ...] = (
         enforcer=Enforcer.INGEST,
     ),
     _rule(
-        "samples", "readings", 3 * YEAR, "measured", "seeing what was wrong",
+        "samples", "readings", SAMPLES_DAYS, "measured", "seeing what was wrong",
         action=Action.THIN, enforcer=Enforcer.INGEST,
     ),
     _rule(
