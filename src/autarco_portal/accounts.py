@@ -108,6 +108,10 @@ class Accounts:
         purpose = InvitationPurpose.PASSWORD
         return person, self.invite(person.person_id, by=None, now=now, purpose=purpose)
 
+    def may_ask_for_link(self, email: str, *, address: str, now: datetime) -> Refused | None:
+        """Counts a wish for another password; returns why it must wait, or None."""
+        return self._proofs.may_ask_for_link(email, address, now)
+
     def invited(self, link: Secret, now: datetime) -> Person | None:
         """Returns who may choose a password by a link, or None."""
         invitation = self._invitation(link, now)

@@ -159,6 +159,17 @@ class Proofs:
             if not is_sealed(plain)
         )
 
+    def may_ask_for_link(self, email: str, address: str, now: datetime) -> Refused | None:
+        """Counts somebody who forgot his password; returns how long to wait, or None.
+
+        By what he typed, whether anybody has that address or not, and by his network.
+        """
+        typed = self._name("forgotten", email.strip().lower())
+        network = self._name("forgotten network", throttle.network_of(address))
+        return self._attempt(network, now, throttle.FORGOTTEN_NETWORK) or self._attempt(
+            typed, now, throttle.FORGOTTEN
+        )
+
     def new_hash(self, password: Secret) -> str:
         """Returns what a password is stored as."""
         return self._hasher.hash(password)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from litestar.testing import TestClient
 
-from autarco_portal import site_access
+from autarco_portal import site_access, throttle
 from autarco_portal.incidents import Cause, Severity
 from autarco_portal.people import SourceKind
 from autarco_portal.serve_app import assemble
@@ -56,7 +58,7 @@ def test_the_answer_is_the_same_for_who_has_an_account_and_who_has_none(
         assert answer["who"] == address
         assert {name for name in answer if answer[name] is None} == {"until"}
     listed = client.get(GRANTS, headers=world.session("owner")).json()
-    assert [one["who"] for one in listed] == [email("guest"), email("stranger"), NEW]
+    assert {one["who"] for one in listed} == {email("guest"), email("stranger"), NEW}
     page = client.get(f"/sites/{NORTH}/people", headers=world.session("owner")).text
     # Not by name: that would tell that the address is known, and whose it is.
     assert email("stranger") in page
@@ -192,3 +194,61 @@ def test_looking_at_who_looked_is_a_look(world: World, client: TestClient[Litest
     assert looks() == [world.ids["privacy_officer"]], "once a day"
     lines = client.get(f"/api/v1/sites/{NORTH}/looks", headers=world.session("owner")).json()
     assert any("overzicht van wie uw gegevens zag" in one["sentence"] for one in lines)
+
+
+TOKEN = re.compile(r'name="csrf" value="([0-9a-f]{64})"')
+
+
+def forget(client: TestClient[Litestar], address: str) -> Any:
+    """Sends the form of whoever forgot his password."""
+    shown = client.get("/forgotten-password")
+    found = TOKEN.search(shown.text)
+    assert found is not None
+    return client.post("/forgotten-password", data={"csrf": found[1], "email": address})
+
+
+@pytest.mark.parametrize("address", [email("owner"), "nobody@example.org"])
+def test_asking_for_one_address_again_and_again_must_wait(
+    world: World, client: TestClient[Litestar], address: str
+) -> None:
+    answers = [forget(client, address) for _ in range(throttle.FORGOTTEN.free + 2)]
+    assert [one.status_code for one in answers[:-1]] == [200] * (throttle.FORGOTTEN.free + 1)
+    assert answers[-1].status_code == 429
+    # In any spelling; another address is another matter.
+    assert forget(client, f" {address.upper()} ").status_code == 429
+    assert forget(client, email("guest")).status_code == 200
+    world.now += throttle.FORGOTTEN.first_wait
+    assert forget(client, address).status_code == 200
+
+
+def test_one_network_asks_for_some_addresses_only(
+    world: World, client: TestClient[Litestar]
+) -> None:
+    free = throttle.FORGOTTEN_NETWORK.free
+    for number in range(free + 1):
+        assert forget(client, f"n{number}@example.org").status_code == 200
+    # Also for somebody who has an account: what it was cannot be told from the answer.
+    assert forget(client, email("owner")).status_code == 429
+    assert forget(client, "other@example.org").status_code == 429
+    world.now += throttle.FORGOTTEN_NETWORK.first_wait
+    assert forget(client, email("owner")).status_code == 200
+
+
+def test_nobody_is_looked_up_before_the_answer(
+    world: World, client: TestClient[Litestar], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is done before the answer is the same for all, so its time tells nothing."""
+    asked: list[tuple[str, str]] = []
+    by_email = world.store.people.by_email
+
+    def noted(address: str) -> Any:
+        asked.append((address, threading.current_thread().name))
+        return by_email(address)
+
+    monkeypatch.setattr(world.store.people, "by_email", noted)
+    addresses = [email("owner"), "nobody@example.org"]
+    for address in addresses:
+        assert forget(client, address).status_code == 200
+    world.portal.outbox.close()
+    assert [address for address, _ in asked] == addresses
+    assert all(name.startswith("mail") for _, name in asked)
