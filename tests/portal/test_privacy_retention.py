@@ -10,13 +10,14 @@ import pytest
 
 import privacy_samples as samples
 from autarco_ingest.paths import DataDirectory
-from autarco_portal import privacy_retention
+from autarco_portal import privacy_retention, throttle
 from autarco_portal.guarantee_record import GuaranteeStatus
 from autarco_portal.personal_record import Lead
 from autarco_portal.photos import Photo, PhotoFiles, PhotoKind, Picture
 from autarco_portal.portal_paths import PortalDirectory
 from autarco_portal.privacy import retention
 from autarco_portal.privacy.legal_hold import Hold
+from autarco_portal.privacy.security_incident import SecurityIncident
 from autarco_portal.store import open_store
 from server_process import Wire, eventually, running
 from test_server import count, data_frame
@@ -126,3 +127,17 @@ def test_a_lake_that_is_not_there_is_said_in_one_sentence(own: Store, tmp_path: 
     (tmp_path / "made").mkdir()
     with pytest.raises(privacy_retention.RetentionError, match="autarco-ingest retain: "):
         privacy_retention.run_ingest(own, DataDirectory.at(tmp_path / "made"), retention.RULES, NOW)
+
+
+@pytest.mark.parametrize("name", ["login_throttles", "security_incidents"])
+def test_what_names_nobody_goes_at_its_moment_too(own: Store, tmp_path: Path, name: str) -> None:
+    own.throttles.attempt("ab" * 32, NOW, throttle.PAIR)
+    own.privacy.incidents.add(
+        SecurityIncident(incident_id="i", aware_at=NOW, recorded_by="officer", summary="a laptop")
+    )
+    own.privacy.incidents.change("i", lambda one: msgspec.structs.replace(one, closed_at=NOW))
+    (rule,) = (one for one in retention.RULES if one.name == name)
+    ends = NOW + timedelta(days=rule.days)
+    assert name not in removed(own, tmp_path, ends - timedelta(seconds=1))
+    assert removed(own, tmp_path, ends)[name] == 1
+    assert name not in removed(own, tmp_path, ends)
