@@ -90,6 +90,11 @@ class PortalDirectory(msgspec.Struct, frozen=True):
         return self.root / "erased.key"
 
     @property
+    def summaries(self) -> Path:
+        """Directory of what the pages keep of past days, by inverter."""
+        return self.root / "summaries"
+
+    @property
     def photos(self) -> Path:
         """Directory of photos, named by their hash."""
         return self.root / "photos"

@@ -90,7 +90,7 @@ def make_portal(
             for one in site.inverters
         ]
 
-    fleet = Fleet(LakeReader(data), PortalDirectory.of(data).root / "summaries", placed=placed)
+    fleet = Fleet(LakeReader(data), PortalDirectory.of(data).summaries, placed=placed)
     return Portal(settings, store=store, sites=Views(fleet, store.sites.record), now=now)
 
 
