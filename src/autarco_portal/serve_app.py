@@ -83,13 +83,13 @@ def make_portal(
 
     def placed() -> list[Placed]:
         return [
-            Placed(serial_number=one.serial_number, time_zone=site.time_zone, pac0=one.pac0)
-            for site in store.sites.records()
-            for one in site.inverters
+            Placed(serial_number=serial, time_zone=zone, pac0=pac0)
+            for serial, zone, pac0 in store.sites.placed()
         ]
 
     fleet = Fleet(LakeReader(data), PortalDirectory.of(data).root / "summaries", placed=placed)
-    return Portal(settings, store=store, sites=Views(fleet, store.sites.record), now=now)
+    views = Views(fleet, store.sites.record, revision=lambda: store.revision)
+    return Portal(settings, store=store, sites=views, now=now)
 
 
 def assemble(portal: Portal, accounts: Accounts) -> Litestar:

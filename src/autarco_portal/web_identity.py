@@ -54,6 +54,12 @@ class Identities:
         signed = self._accounts.who(Secret(token), now) if token else None
         return signed.actor if signed is not None else None
 
+    def known(self, request: Request[Any, Any, Any], now: datetime) -> Actor | None:
+        """Returns the actor of a header that was judged a moment ago; None says nothing."""
+        header = request.headers.get("authorization")
+        found = None if header is None else self._accounts.api.known(Secret(header), now)
+        return None if found is None else found.actor
+
     def _by_header(self, header: Secret, address: str, now: datetime) -> Actor | None:
         found = self._accounts.api.authenticate(header, address=address, now=now)
         if not isinstance(found, Refused):

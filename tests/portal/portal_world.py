@@ -78,7 +78,7 @@ class World:
         self.lake = MadeLake(readings(), now)
         fleet = Fleet(self.lake, directory / "summaries", placed=self._placed)
         fleet.refresh(now)
-        views = Views(fleet, self.store.sites.record)
+        views = Views(fleet, self.store.sites.record, revision=lambda: self.store.revision)
         self.portal = Portal(settings, store=self.store, sites=views, now=lambda: self.now)
 
     def header(

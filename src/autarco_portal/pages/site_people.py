@@ -66,7 +66,6 @@ def grant(
     except (PeopleError, StoreError, ValueError) as wrong:
         return _shown(portal, visitor, record, error=str(wrong))
     _note(portal, visitor, "grant", key, subject=person.person_id, why=f"grant:{given.grant_id}")
-    portal.sites.forget(key)
     return see_other(f"/sites/{key}/people")
 
 
@@ -82,7 +81,6 @@ def end_grant(
     if not portal.store.sites.end_grant(key, name, visitor.now):
         raise NotFoundException
     _note(portal, visitor, "end_grant", key, why=f"grant:{name}")
-    portal.sites.forget(key)
     return see_other(f"/sites/{key}/people")
 
 
@@ -107,7 +105,6 @@ def invite_owner(
         return _shown(portal, visitor, record, error=str(wrong))
     portal.store.sites.add_owner(key, person.person_id, visitor.now)
     _note(portal, visitor, "change_site", key, subject=person.person_id)
-    portal.sites.forget(key)
     secret = accounts.invite(person.person_id, by=actor.person_id, now=visitor.now)
     if settings_of(portal).mail is not None:
         portal.store.mails.queue(

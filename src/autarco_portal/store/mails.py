@@ -58,7 +58,7 @@ class Mails:
         if (person_id is None) == (recipient is None):
             raise StoreError("a mail goes to a person or to an address")
         mail_id = new_identifier()
-        with writing(self._engine) as session:
+        with writing(self._engine, is_note=True) as session:
             session.add(
                 _row(
                     mail_id, letter, now, language, person_id=person_id, recipient=recipient,
@@ -74,7 +74,7 @@ class Mails:
 
         Whoever registers later is reached when it is called again; nobody is told twice.
         """
-        with writing(self._engine) as session:
+        with writing(self._engine, is_note=True) as session:
             if session.get(NoticeRow, notice_id) is None:
                 raise StoreError("there is no such notice")
             told = set(
@@ -123,7 +123,7 @@ class Mails:
         next_at: datetime | None = None,
     ) -> None:
         """Keeps what became of a mail; a mail of somebody erased meanwhile is gone already."""
-        with writing(self._engine) as session:
+        with writing(self._engine, is_note=True) as session:
             row = session.get(MailRow, mail_id)
             if row is None:
                 return

@@ -30,6 +30,7 @@ from autarco_portal.store.tables import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
+    from types import SimpleNamespace
 
 WHOLE = (
     selectinload(SiteRow.planes),
@@ -51,8 +52,8 @@ _PLANE = msgspec.json.Decoder(RoofPlane)
 _MPPT_PLANES = msgspec.json.Decoder(tuple[str | None, ...])
 
 
-def as_record(row: SiteRow) -> SiteRecord:
-    """Returns the value of a site's rows."""
+def as_record(row: SiteRow | SimpleNamespace) -> SiteRecord:
+    """Returns the value of a site's rows; `record_query` brings them without the ORM."""
     return SiteRecord(
         number=row.number,
         public_key=row.public_key,
@@ -220,7 +221,7 @@ def _inverter(row: InverterRow) -> Inverter:
     )
 
 
-def _roles(row: SiteRow) -> tuple[SiteRole, ...]:
+def _roles(row: SiteRow | SimpleNamespace) -> tuple[SiteRole, ...]:
     return tuple(
         SiteRole(
             organisation_id=one.organisation_id,
@@ -232,12 +233,12 @@ def _roles(row: SiteRow) -> tuple[SiteRole, ...]:
     )
 
 
-def _owners(row: SiteRow) -> tuple[SiteOwner, ...]:
+def _owners(row: SiteRow | SimpleNamespace) -> tuple[SiteOwner, ...]:
     return tuple(
         SiteOwner(person_id=one.person_id, from_at=one.from_at, until=one.until)
         for one in row.owners
     )
 
 
-def _grants(row: SiteRow) -> tuple[Grant, ...]:
+def _grants(row: SiteRow | SimpleNamespace) -> tuple[Grant, ...]:
     return tuple(as_grant(one, row.public_key) for one in row.grants)
