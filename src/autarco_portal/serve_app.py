@@ -1,7 +1,6 @@
 """Which parts make the portal that `serve` serves, and what runs beside the requests?
 
-Each worker process has its own store connections, its own copy of the fleet in memory, and one
-thread that reads what is new in the lake.
+Beside the requests one thread reads what is new in the lake into a copy of the fleet in memory.
 """
 
 from __future__ import annotations
@@ -53,7 +52,6 @@ def check(settings: Settings) -> None:
     try:
         _directory(settings).mkdir(mode=0o700, parents=True, exist_ok=True)
         open_store(settings.store_url, migrate=True).close()
-        # Made here, before several workers want it at once.
         load_key(_directory(settings) / "secret.key")
     except (StoreError, SecretKeyError) as error:
         raise ServeError(str(error)) from error
@@ -66,7 +64,7 @@ def _directory(settings: Settings) -> Path:
 
 
 def make_app(settings: Settings) -> Litestar:
-    """Returns the application of one worker."""
+    """Returns the application on the store and key of `settings`."""
     store = open_store(settings.store_url)
     accounts = Accounts(store, load_key(_directory(settings) / "secret.key"))
     return assemble(make_portal(settings, store), accounts)

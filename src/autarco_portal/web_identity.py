@@ -27,12 +27,15 @@ Asking: TypeAlias = NamedDependency[Actor | None]
 
 
 def address(request: Request[Any, Any, Any]) -> str:
-    """Returns the peer's network address; without one (a proxy by a local socket), our own."""
+    """Returns the peer's network address; nothing for a peer without one.
+
+    Not our own: what counts for such a peer must not count for who asks from this machine.
+    """
     host = request.client.host if request.client is not None else ""
     try:
         return str(ipaddress.ip_address(host))
     except ValueError:
-        return "127.0.0.1"
+        return ""
 
 
 class Identities:

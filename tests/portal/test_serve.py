@@ -20,7 +20,9 @@ from aiohttp import ClientSession, TCPConnector
 from aiohttp.abc import AbstractResolver, ResolveResult
 from autarco import Autarco, AutarcoAuthenticationError, AutarcoConnectionError
 
+from autarco_portal.web import BODY_BYTES_MAX
 from portal_world import BATTERY, EMPTY, FOREIGN, HYBRID, NEW, NORTH, OLD, TWIN, email, password
+from serve_world import BODY_S, HEAD_MS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -253,11 +255,66 @@ def test_no_hostile_bytes_stop_the_server(server: Server, attack: str) -> None:
     assert server.is_well()
 
 
-def test_a_body_that_is_too_large_is_refused(server: Server) -> None:
-    head = b"POST /api/v1/alarms/acknowledgements HTTP/1.1\r\nHost: x\r\n"
-    announced = server.say(head + b"Content-Length: 99999999999\r\n\r\n{")
-    assert not announced.startswith(b"HTTP/1.1 2")
+FORM = b"POST /sign-in HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+
+
+def test_a_body_that_is_announced_too_large_is_refused_before_it_comes(server: Server) -> None:
+    for length in (BODY_BYTES_MAX + 1, 99_999_999_999):
+        answer = server.say(FORM + b"Content-Length: %d\r\n\r\n{" % length)
+        assert answer.startswith(b"HTTP/1.1 413 "), answer[:200]
     assert server.is_well()
+
+
+def test_a_body_that_becomes_too_large_is_refused(server: Server) -> None:
+    whole = server.say(FORM + b"Content-Length: %d\r\n\r\n" % BODY_BYTES_MAX + b"a" * 1_000)
+    # One that fits is waited for.
+    assert whole.startswith(b"HTTP/1.1 408 "), whole[:200]
+    chunk = b"8000\r\n" + b"a" * 0x8000 + b"\r\n"
+    chunks = chunk * (BODY_BYTES_MAX // 0x8000 + 1) + b"0\r\n\r\n"
+    answer = server.say(FORM + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
+    assert answer.startswith(b"HTTP/1.1 413 "), answer[:200]
+    assert server.is_well()
+
+
+@pytest.mark.parametrize(
+    "head", [b"Content-Length: 10000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n"]
+)
+def test_a_body_that_trickles_is_cut_off_in_time(server: Server, head: bytes) -> None:
+    began = time.monotonic()
+    answer = trickled(server, FORM + head, b"1\r\na\r\n")
+    assert answer.startswith(b"HTTP/1.1 408 "), answer[:200]
+    assert b"Traceback" not in answer
+    assert BODY_S - 0.5 <= time.monotonic() - began <= BODY_S + PEER_S / 2
+    assert server.is_well()
+
+
+def test_a_head_that_trickles_is_cut_off_in_time(server: Server) -> None:
+    began = time.monotonic()
+    answer = trickled(server, b"GET /health HTTP/1.1\r\nHost: x\r\nX-Slow: ", b"a")
+    assert not answer.startswith(b"HTTP/1.1 2")
+    assert time.monotonic() - began <= HEAD_MS / 1_000 + PEER_S / 2
+    assert server.is_well()
+
+
+def trickled(server: Server, begin: bytes, more: bytes) -> bytes:
+    """What comes back to a client that sends a few bytes at a time, until the server closes."""
+    answer = b""
+    with server.connect() as peer:
+        peer.sendall(begin)
+        peer.settimeout(0.2)
+        until = time.monotonic() + PEER_S
+        while time.monotonic() < until:
+            try:
+                peer.sendall(more)
+                chunk = peer.recv(65_536)
+            except TimeoutError:
+                continue
+            except (ConnectionError, ssl.SSLError):
+                return answer
+            if not chunk:
+                return answer
+            answer += chunk
+    pytest.fail(f"the connection was still open after {PEER_S:.0f} s, with {answer[:100]!r}")
 
 
 def test_slow_clients_hinder_nobody(server: Server) -> None:

@@ -489,6 +489,8 @@ def test_the_list_of_sites_is_what_the_rule_says_one_by_one(store: Store, seed: 
         assert store.sites.count_visible(actor) == len(expected)
         seen += len(expected)
     assert 0 < seen < len(actors) * len(records)
+    # One is read without the ORM, all are read with it.
+    assert [store.sites.record(x.public_key) for x in records] == records
 
 
 def test_the_list_of_sites_comes_in_pages_and_can_be_searched(store: Store) -> None:
