@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
     from autarco_portal.inverter_record import InverterRecord
     from autarco_portal.live_fleet import Fleet, Snapshot
+    from autarco_portal.shown_totals import ShownTotals
     from autarco_portal.site import Inverter
     from autarco_portal.site_record import SiteRecord
-    from autarco_portal.site_view import Silence, SiteView, Sums
+    from autarco_portal.site_view import Silence, SiteView
 
 SITES_MAX = 50_000
 """Of which something is remembered; some kilobytes each."""
@@ -58,16 +59,17 @@ class Views:
         load: Callable[[str], SiteRecord | None],
         *,
         revision: Callable[[], int],
+        totals: ShownTotals,
     ) -> None:
         """`load` reads a site's record from the store, `revision` is the store's."""
         self.fleet = fleet
         self._load = load
         self._revision = revision
+        self._totals = totals
         self._records: Believed[str, SiteRecord] = Believed(SITES_MAX, revision)
         self._views: Remembered[str, tuple[tuple[int, datetime, datetime], SiteView]] = Remembered(
             SITES_MAX
         )
-        self._marks: Remembered[str, SiteView] = Remembered(SITES_MAX)
         self._histories: Remembered[tuple[str, str, int], inverter_record.Days] = Remembered(
             HISTORIES_MAX
         )
@@ -97,10 +99,19 @@ class Views:
             return found[1]
         records = self.inverters(site, snapshot, now)
         view = site_view.site_view(records, now=now, time_zone=site.time_zone)
-        view = never_falling(view, self._marks.get(site.public_key))
-        self._marks.put(site.public_key, view)
+        view = self._totals.raised(site.public_key, view)
         self._views.put(site.public_key, (key, view))
         return view
+
+    def keep_totals(self) -> None:
+        """Writes down which totals were shown, of inverters that the lake knows still.
+
+        Raises NotReady before the lake was read, and OSError.
+        """
+        snapshot = self.fleet.snapshot
+        if snapshot.version:
+            self._totals.forget_gone(snapshot.inverters())
+        self._totals.keep()
 
     def listed(self, site: SiteRecord, view: SiteView) -> SiteView:
         """Returns a view without inverters that were taken down long ago; sums keep them."""
@@ -278,36 +289,6 @@ class Views:
         days = inverter_record.days_of(quarters.merged([past, recent]))
         self._histories.put(key, days)
         return days
-
-
-def never_falling(view: SiteView, before: SiteView | None) -> SiteView:
-    """Returns a view whose totals are no lower than those that were shown before.
-
-    A late correction may lower what a counter is believed to have made; to a program that keeps
-    statistics a falling total is a new meter, and the next rise is counted twice.
-    """
-    if before is None:
-        return view
-    shown = {one.serial_number: one.energy_total for one in before.inverters}
-
-    def kept(now: Sums, then: Sums) -> Sums:
-        return msgspec.structs.replace(now, to_date=max(now.to_date, then.to_date))
-
-    return msgspec.structs.replace(
-        view,
-        inverters=tuple(
-            msgspec.structs.replace(
-                one, energy_total=max(one.energy_total, shown.get(one.serial_number, 0))
-            )
-            for one in view.inverters
-        ),
-        pv=kept(view.pv, before.pv),
-        consumption=kept(view.consumption, before.consumption),
-        grid_import=kept(view.grid_import, before.grid_import),
-        grid_export=kept(view.grid_export, before.grid_export),
-        battery_charged=kept(view.battery_charged, before.battery_charged),
-        battery_discharged=kept(view.battery_discharged, before.battery_discharged),
-    )
 
 
 def _is_replacement(one: Inverter, all_: Sequence[Inverter]) -> bool:

@@ -182,6 +182,7 @@ class _Execution:
     def _erase_files(self) -> None:
         portal = self._of.portal
         self._files += privacy_files.erase_from_tables(portal, self._sites)
+        self._files += privacy_files.forget_totals(portal, self._sites)
         self._files += privacy_files.delete_imported(portal, self._impact.person)
         self._files += privacy_files.delete_bundles(portal, self._impact.person)
         self._files += privacy_files.delete_settlements(

@@ -20,7 +20,7 @@ from autarco_portal import api, compat, web
 from autarco_portal.accounts import Accounts
 from autarco_portal.api import document
 from autarco_portal.lake_reader import CatalogError, LakeReader
-from autarco_portal.live_fleet import Fleet, Placed
+from autarco_portal.live_fleet import Fleet, NotReady, Placed
 from autarco_portal.live_sites import Views
 from autarco_portal.pages import web as pages
 from autarco_portal.pages.visitor import cookie_name
@@ -28,6 +28,7 @@ from autarco_portal.portal import Portal, Settings
 from autarco_portal.portal_paths import PortalDirectory
 from autarco_portal.secret import SecretKeyError, load_key
 from autarco_portal.serve import ServeError
+from autarco_portal.shown_totals import ShownTotals
 from autarco_portal.store import StoreError, open_store
 from autarco_portal.web_identity import Identities
 
@@ -43,6 +44,8 @@ log = structlog.get_logger(__name__)
 
 REFRESH_S = 5.0
 """How often the catalog is looked at; the ingest server replaces it every half minute at most."""
+KEEP_S = 60.0
+"""How often it is written down which totals were shown."""
 FIRST_S = 10.0
 """How long the first requests wait for the lake; after that they are told to come back."""
 
@@ -86,7 +89,12 @@ def make_portal(
         ]
 
     fleet = Fleet(LakeReader(data), PortalDirectory.of(data).root / "summaries", placed=placed)
-    views = Views(fleet, store.sites.record, revision=lambda: store.revision)
+    views = Views(
+        fleet,
+        store.sites.record,
+        revision=lambda: store.revision,
+        totals=ShownTotals(PortalDirectory.of(data).shown_totals),
+    )
     return Portal(settings, store=store, sites=views, now=now)
 
 
@@ -120,7 +128,7 @@ def assemble(portal: Portal, accounts: Accounts) -> Litestar:
 
 
 class LakeThread:
-    """Reads what is new in the lake until it is stopped."""
+    """Reads what is new in the lake until it is stopped, and writes down what was shown of it."""
 
     def __init__(self, portal: Portal, *, every_s: float = REFRESH_S) -> None:
         self._portal = portal
@@ -140,6 +148,7 @@ class LakeThread:
         self._thread.join(FIRST_S)
 
     def _run(self) -> None:
+        kept_at_s = time.monotonic()
         while not self._stopping.is_set():
             try:
                 self._portal.sites.fleet.refresh(self._portal.now())
@@ -149,4 +158,17 @@ class LakeThread:
             except Exception:
                 # What is known stays known, and the next look may go well.
                 log.exception("reading the lake failed")
+            if time.monotonic() - kept_at_s >= KEEP_S:
+                kept_at_s = time.monotonic()
+                self._keep_totals()
             self._stopping.wait(self._every_s)
+        self._keep_totals()
+
+    def _keep_totals(self) -> None:
+        try:
+            self._portal.sites.keep_totals()
+        except NotReady:
+            # Nothing was shown yet.
+            return
+        except OSError as error:
+            log.warning("cannot write down which totals were shown", error=error.strerror)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from litestar.testing import TestClient
-from sqlalchemy import event
 
 from autarco_portal.audit import AuditEntry
 from autarco_portal.remembered import BELIEVED, Believed, Remembered
@@ -17,6 +16,7 @@ from autarco_portal.serve_app import assemble
 from autarco_portal.store import Store, open_store
 from autarco_portal.throttle import PAIR
 from portal_world import BATTERY, EMPTY, FOREIGN, HYBRID, NORTH, World, email, password
+from statement_count import statements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,21 +56,6 @@ def at(world: World) -> Iterator[Callable[[timedelta], None]]:
 
 def status(client: TestClient[Litestar], path: str, headers: dict[str, str]) -> int:
     return client.get(f"/api/site/{path}/kpis/power", headers=headers).status_code
-
-
-def statements(store: Store, asked: Callable[[], Any]) -> int:
-    """How many statements a database sees."""
-    seen: list[str] = []
-
-    def count(_: Any, __: Any, statement: str, *___: Any) -> None:
-        seen.append(statement)
-
-    event.listen(store._engine, "before_cursor_execute", count)
-    try:
-        asked()
-    finally:
-        event.remove(store._engine, "before_cursor_execute", count)
-    return len(seen)
 
 
 def test_what_was_read_is_believed_for_seconds() -> None:

@@ -137,13 +137,16 @@ def unique() -> Iterator[None]:
         raise StoreError("the public key is taken, or an inverter hangs elsewhere") from error
 
 
-def visible_to(actor: Actor) -> ColumnElement[bool]:
-    """The condition under which `rights.may` lets somebody view a site."""
+def visible_to(actor: Actor, *, as_guest: bool = True) -> ColumnElement[bool]:
+    """The condition under which `rights.may` lets somebody view a site.
+
+    Not `as_guest`: its guarantees, which are no business of those who have a grant only.
+    """
     owner_holds, role_holds, grant_holds = _now(actor)
     own = SiteRow.owners.any(and_(SiteOwnerRow.person_id == actor.person_id, owner_holds))
     to_him = and_(GrantRow.person_id == actor.person_id, grant_holds)
     others: list[ColumnElement[bool]] = []
-    if actor.has_second_factor or not actor.portal_roles:
+    if as_guest and (actor.has_second_factor or not actor.portal_roles):
         others.append(SiteRow.grants.any(to_him))
     watches: ColumnElement[bool] = false()
     if actor.has_second_factor:
@@ -152,7 +155,8 @@ def visible_to(actor: Actor) -> ColumnElement[bool]:
             cares = SiteRoleRow.organisation_id.in_(organisations)
             invited = GrantRow.organisation_id.in_(list(actor.roles))
             others.append(SiteRow.roles.any(and_(cares, role_holds)))
-            others.append(SiteRow.grants.any(and_(invited, grant_holds)))
+            if as_guest:
+                others.append(SiteRow.grants.any(and_(invited, grant_holds)))
         if PortalRole.ADMINISTRATOR in actor.portal_roles:
             others.append(true())
         if PortalRole.PRIVACY_OFFICER in actor.portal_roles:
