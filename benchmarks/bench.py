@@ -31,6 +31,7 @@ SET = (
     ("lake_queries.py", "--inverters", "10000", "--days", "1"),
     ("store.py", "--rounds", "5"),
     ("connections.py",),
+    ("portal_polling.py",),
     ("stages.py", "--seconds", "5"),
     ("peers.py", "--seconds", "2"),
     ("ingest.py",),
