@@ -11,7 +11,7 @@ import pytest
 from litestar.testing import TestClient
 from msgspec import structs
 
-from autarco_portal.incidents import Cause, Severity, State, Verdict
+from autarco_portal.incidents import Cause, Severity, State, Verdict, fold
 from autarco_portal.pages import my_data, policy, privacy_desk, site_people
 from autarco_portal.pages.web import HANDLERS
 from autarco_portal.people import MemberRole
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     world = World(tmp_path_factory.mktemp("pages"))
     day = world.now - timedelta(days=1)
-    world.store.alarms.fold(
-        NORTH,
+    found = fold(
+        [],
         [
             Verdict(
                 site_id=NORTH,
@@ -60,6 +60,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         ],
         world.now,
     )
+    world.store.alarms.take_over(found, [NORTH])
     contract = structs.replace(guarantee_page().contract, site_id=NORTH)
     world.store.guarantees.add(contract, world.now)
     yield world
