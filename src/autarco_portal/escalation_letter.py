@@ -31,6 +31,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     """An alarm that somebody is told of."""
 
     due: Due
+    site_id: str
     site_name: str
     time_zone: str
     cause: Cause

@@ -11,7 +11,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import msgspec
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine, delete, select, update
 
 from autarco_portal.escalation import Addressee, Due, Notice, Party, Step, concerns_anybody
 from autarco_portal.incidents import Incident
@@ -22,7 +22,7 @@ from autarco_portal.store.privacy_tables import MailRow
 from autarco_portal.store.tables import AlarmNoticeRow, AlarmRow, SiteRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from datetime import datetime
 
     from sqlalchemy.orm import Session
@@ -93,6 +93,32 @@ class AlarmNotices:
                 for one in told
             )  # fmt: skip
             return told
+
+    def withdraw(self, blocked: Collection[str]) -> int:
+        """Takes back mails that wait and are not true any more; returns how many.
+
+        Such tell of an alarm that is over or taken on, of a site that is restricted, or of one in
+        `blocked`, by key. What else they tell is due again.
+        """
+        waiting = (
+            select(AlarmNoticeRow.mail_id, AlarmRow.incident, SiteRow)
+            .join(MailRow, MailRow.mail_id == AlarmNoticeRow.mail_id)
+            .join(AlarmRow, AlarmRow.incident_id == AlarmNoticeRow.incident_id)
+            .join(SiteRow, SiteRow.number == AlarmRow.site_number)
+            .where(MailRow.state == DeliveryState.QUEUED.value)
+        )
+        with writing(self._engine) as session:
+            mails = {
+                mail_id
+                for mail_id, incident, site in session.execute(waiting)
+                if site.restricted_at is not None
+                or site.public_key in blocked
+                or not concerns_anybody(_INCIDENT.decode(incident))
+            }
+            for mail_id in mails:
+                session.execute(delete(AlarmNoticeRow).where(AlarmNoticeRow.mail_id == mail_id))
+                session.execute(delete(MailRow).where(MailRow.mail_id == mail_id))
+            return len(mails)
 
 
 def settled(session: Session, mail_id: str, state: DeliveryState, now: datetime) -> None:
