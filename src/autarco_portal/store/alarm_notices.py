@@ -169,7 +169,7 @@ def _lock_sites(session: Session, incident_ids: Iterable[str]) -> set[str]:
             .join(SiteRow, SiteRow.number == AlarmRow.site_number)
             .where(AlarmRow.incident_id.in_(wanted[first : first + _BATCH]))
         )
-        keys |= dict(rows.tuples().all())
+        keys |= {incident: key for incident, key in rows}
     sites, free = sorted(set(keys.values())), set[str]()
     for first in range(0, len(sites), _BATCH):
         locked = session.execute(
