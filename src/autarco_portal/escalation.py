@@ -26,7 +26,7 @@ from autarco_portal.incidents import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
 class EscalationRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,6 +106,14 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     """When it was given up: it reached nobody."""
 
 
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """That a mail reached a party; what it is for the site, not who it is."""
+
+    step: Step
+    party: Party
+    at: datetime
+
+
 class Case(msgspec.Struct, frozen=True, kw_only=True):
     """An alarm and what decides who hears of it."""
 
@@ -169,6 +177,19 @@ def due(
         for who in case.parties.owners:
             tell(Step.OWNER, Party.OWNER, who, why)
     return found
+
+
+def told(notices: Iterable[Notice]) -> list[Told]:
+    """Returns when each party was told each step, in that order; of several people the first."""
+    first: dict[tuple[Step, Party], datetime] = {}
+    for notice in notices:
+        if notice.delivered_at is not None:
+            key = notice.step, notice.party
+            first[key] = min(notice.delivered_at, first.get(key, notice.delivered_at))
+    return sorted(
+        (Told(step=step, party=party, at=at) for (step, party), at in first.items()),
+        key=lambda one: one.at,
+    )
 
 
 def concerns_anybody(incident: Incident) -> bool:

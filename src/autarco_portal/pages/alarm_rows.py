@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from autarco_portal.escalation import Party, Step
+from autarco_portal.escalation import Party, Step, told
 from autarco_portal.incidents import State, respond_by
 from autarco_portal.pages import models
 from autarco_portal.pages.words import N_
@@ -79,12 +79,15 @@ def timeline(
     Of whom was told it says what he is for the site, never who.
     """
     incident = record.incident
-    stamps = [
+    stamps: list[tuple[datetime | None, str]] = [
         (incident.opened_at, N_("The fault began")),
         (incident.detected_at, N_("It was seen")),
         (incident.acknowledged_at, N_("Somebody took it on")),
         (incident.closed_at, N_("It ended")),
-        *_told(notices),
+        *(
+            (one.at, (REMINDED if one.step is Step.REMINDER else TOLD)[one.party])
+            for one in told(notices)
+        ),
     ]
     # What came along from another instance has no notices beside it.
     steps = {notice.step for notice in notices}
@@ -103,19 +106,6 @@ def timeline(
         if at is not None
     ]
     return tuple(sorted(entries, key=lambda entry: entry.at))
-
-
-def _told(notices: Sequence[Notice]) -> list[tuple[datetime | None, str]]:
-    """When each party was first told, and reminded; several of its people are one line."""
-    first: dict[tuple[bool, Party], datetime] = {}
-    for notice in notices:
-        if notice.delivered_at is not None:
-            key = notice.step is Step.REMINDER, notice.party
-            first[key] = min(notice.delivered_at, first.get(key, notice.delivered_at))
-    return [
-        (at, (REMINDED if is_reminder else TOLD)[party])
-        for (is_reminder, party), at in first.items()
-    ]
 
 
 def evidence(record: AlarmRecord, words: Words) -> tuple[tuple[str, str], ...]:
