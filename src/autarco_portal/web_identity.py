@@ -25,9 +25,12 @@ if TYPE_CHECKING:
 Asking: TypeAlias = NamedDependency[Actor | None]
 """A handler's argument `actor`: who asks, None for somebody unknown."""
 
+NOBODY = "0.0.0.0"  # noqa: S104 - nothing listens
+"""An address that no peer has."""
+
 
 def address(request: Request[Any, Any, Any]) -> str:
-    """Returns the peer's network address; nothing for a peer without one.
+    """Returns the peer's network address; NOBODY's for a peer without one.
 
     Not our own: what counts for such a peer must not count for who asks from this machine.
     """
@@ -35,7 +38,7 @@ def address(request: Request[Any, Any, Any]) -> str:
     try:
         return str(ipaddress.ip_address(host))
     except ValueError:
-        return ""
+        return NOBODY
 
 
 class Identities:

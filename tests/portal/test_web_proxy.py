@@ -9,7 +9,7 @@ import pytest
 
 from autarco_portal import cli
 from autarco_portal.throttle import network_of
-from autarco_portal.web_identity import address
+from autarco_portal.web_identity import NOBODY, address
 from autarco_portal.web_proxy import behind, forwarded_address
 
 PROXY = "10.1.2.3"
@@ -74,9 +74,11 @@ def test_who_has_no_address_is_not_this_machine() -> None:
         client: Any = None
 
     request: Any = Asked()
-    assert network_of(address(request)) == "unknown"
+    assert network_of(address(request)) == NOBODY
     request.client = type("Peer", (), {"host": "nonsense"})
-    assert network_of(address(request)) == "unknown"
+    assert network_of(address(request)) == NOBODY
+    request.client = type("Peer", (), {"host": "192.0.2.7"})
+    assert network_of(address(request)) == "192.0.2.7"
 
 
 @pytest.mark.parametrize("name", ["proxy.local", "*", "10.0.0.1/8", "10.0.0.0/99", ""])
