@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -20,6 +21,7 @@ from aiohttp import ClientSession, TCPConnector
 from aiohttp.abc import AbstractResolver, ResolveResult
 from autarco import Autarco, AutarcoAuthenticationError, AutarcoConnectionError
 
+from autarco_portal import serve
 from autarco_portal.web import BODY_BYTES_MAX
 from portal_world import BATTERY, EMPTY, FOREIGN, HYBRID, NEW, NORTH, OLD, TWIN, email, password
 from serve_world import BODY_S, HEAD_MS
@@ -331,6 +333,41 @@ def test_slow_clients_hinder_nobody(server: Server) -> None:
         for peer in slow:
             peer.close()
     assert server.is_well()
+
+
+def test_connections_that_only_wait_hinder_nobody(server: Server) -> None:
+    # Home Assistant keeps one after each poll; these do not even shake hands.
+    waiting = [
+        socket.create_connection(("127.0.0.1", server.port), timeout=PEER_S) for _ in range(600)
+    ]
+    try:
+        began = time.monotonic()
+        assert server.is_well()
+        assert time.monotonic() - began < PEER_S / 4
+    finally:
+        for peer in waiting:
+            peer.close()
+    assert server.is_well()
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "asked", "connections"),
+    [
+        (1_024, 1_048_576, 8_448, 8_192),
+        (1_024, 4_096, 4_096, 3_840),
+        (1_024, resource.RLIM_INFINITY, 8_448, 8_192),
+        (65_536, 65_536, None, 8_192),
+        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, None, 8_192),
+    ],
+)
+def test_as_many_connections_as_there_are_descriptors_for(
+    monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, asked: int | None, connections: int
+) -> None:
+    limits: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limit: limits.append(limit))
+    assert serve._connections_max() == connections
+    assert limits == ([] if asked is None else [(asked, hard)])
 
 
 def test_what_is_not_tls_hinders_nobody(server: Server) -> None:
