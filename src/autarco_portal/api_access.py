@@ -9,19 +9,29 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from autarco_portal.account import AppToken, Identity
 from autarco_portal.credentials import APP_TOKEN_PREFIX, Basic, Bearer, parse
 from autarco_portal.people import PeopleError, check_text, normal_email
 from autarco_portal.proofs import WRONG, Proofs, Refusal, Refused
+from autarco_portal.remembered import Believed
 from autarco_portal.secret import Secret, digest, new_token
 from autarco_portal.store.keys import new_identifier
-from autarco_portal.verified import VerifiedCredentials
+from autarco_portal.verified import ENTRIES_MAX, VerifiedCredentials
 
 if TYPE_CHECKING:
     from autarco_portal.store import Store
 
 USED_STEP = timedelta(minutes=10)
 """When a token was last used is written no more often: not each request shall be a write."""
+
+
+class _Known(msgspec.Struct, frozen=True, kw_only=True):
+    """For whom credentials speak, and until when at most."""
+
+    identity: Identity
+    expires_at: datetime | None = None
 
 
 class ApiAccess:
@@ -31,9 +41,32 @@ class ApiAccess:
         self._store = store
         self._proofs = proofs
         self._verified = VerifiedCredentials()
+        self._known: Believed[bytes, _Known] = Believed(ENTRIES_MAX, lambda: store.revision)
+
+    def known(self, header: Secret, now: datetime) -> Identity | None:
+        """Returns for whom an `Authorization` header spoke a moment ago, if that still holds.
+
+        None says nothing. Asks neither the store nor Argon2: an event loop may call it.
+        """
+        found = self._known.get(self._verified.name(header), now)
+        if found is None or (found.expires_at is not None and now >= found.expires_at):
+            return None
+        actor = msgspec.structs.replace(found.identity.actor, at=now)
+        return msgspec.structs.replace(found.identity, actor=actor)
 
     def authenticate(self, header: Secret, *, address: str, now: datetime) -> Identity | Refused:
         """Returns for whom an `Authorization` header speaks, or why not."""
+        known = self.known(header, now)
+        if known is not None:
+            return known
+        revision = self._store.revision
+        found = self._look(header, address, now)
+        if isinstance(found, Refused):
+            return found
+        self._known.put(self._verified.name(header), found, now, revision)
+        return found.identity
+
+    def _look(self, header: Secret, address: str, now: datetime) -> _Known | Refused:
         credentials = parse(header)
         if credentials is None:
             return WRONG
@@ -41,7 +74,8 @@ class ApiAccess:
             return self._by_token(credentials.token, None, now)
         if credentials.password.reveal().startswith(APP_TOKEN_PREFIX):
             return self._by_token(credentials.password, credentials.email, now)
-        return self._by_password(header, credentials, address, now)
+        found = self._by_password(header, credentials, address, now)
+        return found if isinstance(found, Refused) else _Known(identity=found)
 
     def add_token(
         self,
@@ -71,7 +105,7 @@ class ApiAccess:
         self._store.sessions.add_token(token, digest(secret))
         return token, secret
 
-    def _by_token(self, token: Secret, email: str | None, now: datetime) -> Identity | Refused:
+    def _by_token(self, token: Secret, email: str | None, now: datetime) -> _Known | Refused:
         # 256 bits: nobody tries them, and looking one up costs no more than refusing it.
         found = self._store.sessions.token(digest(token), now)
         if found is None:
@@ -86,7 +120,7 @@ class ApiAccess:
         used = app_token.last_used_at
         if used is None or now - used >= USED_STEP:
             self._store.sessions.token_used(app_token.token_id, now)
-        return identity
+        return _Known(identity=identity, expires_at=app_token.expires_at)
 
     def _by_password(
         self, header: Secret, credentials: Basic, address: str, now: datetime

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
 LISTEN = "127.0.0.1:8080"
 _LISTEN = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\s\[\]]+):(\d{1,5})")
-WORKERS_MAX = 64
 
 
 def register(add: Add) -> None:
@@ -28,12 +28,10 @@ def register(add: Add) -> None:
     command.add_argument(
         "--proxy",
         action="append",
+        type=_proxy,
         default=[],
         metavar="ADDRESS",
         help="a proxy with TLS in front, whose X-Forwarded headers are believed; may be repeated",
-    )
-    command.add_argument(
-        "--workers", type=_workers, default=1, metavar="N", help="processes (default: 1)"
     )
     command.add_argument(
         "--database", default="", metavar="URL", help="the store (default: DATA/portal/…)"
@@ -55,7 +53,6 @@ def _serve(parsed: argparse.Namespace) -> int:
     serving = serve.Serving(
         host=host,
         port=port,
-        workers=parsed.workers,
         tls_cert=parsed.tls_cert,
         tls_key=parsed.tls_key,
         proxies=tuple(parsed.proxy),
@@ -75,7 +72,10 @@ def _address(text: str) -> tuple[str, int]:
     return found[1].strip("[]"), int(found[2])
 
 
-def _workers(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= WORKERS_MAX:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {WORKERS_MAX}")
-    return int(text)
+def _proxy(text: str) -> str:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError as error:
+        # A name would never be compared with an address, and so never be believed.
+        raise argparse.ArgumentTypeError(f"{text!r} is no address or network") from error
+    return text

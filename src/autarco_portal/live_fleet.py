@@ -84,6 +84,10 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             anchor=self.anchors.get(serial_number),
         )
 
+    def inverters(self) -> set[str]:
+        """Returns the serial numbers of all that anything is known of."""
+        return {*self.latest_place, *self.quarter_span, *self.day_span, *self.anchors}
+
     def _latest(self, serial_number: str) -> Latest | None:
         place = self.latest_place.get(serial_number)
         return (

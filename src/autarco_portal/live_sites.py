@@ -8,10 +8,8 @@ here is `SiteRecord` and `SiteView`; whether somebody may see them is not asked 
 from __future__ import annotations
 
 import itertools
-import threading
-from collections import OrderedDict
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -22,18 +20,18 @@ from autarco_portal import inverter_record, quarters, site_view, weather_sun
 from autarco_portal.counter import instant
 from autarco_portal.energy import midnights
 from autarco_portal.inverter_day import DAYLIGHT_ELEVATION
+from autarco_portal.remembered import Believed, Remembered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Callable, Sequence
 
     from autarco_portal.inverter_record import InverterRecord
     from autarco_portal.live_fleet import Fleet, Snapshot
+    from autarco_portal.shown_totals import ShownTotals
     from autarco_portal.site import Inverter
     from autarco_portal.site_record import SiteRecord
-    from autarco_portal.site_view import Silence, SiteView, Sums
+    from autarco_portal.site_view import Silence, SiteView
 
-RECORD_S = 10.0
-"""How long a site's record is believed: as soon shows a grant that ended, or a new inverter."""
 SITES_MAX = 50_000
 """Of which something is remembered; some kilobytes each."""
 HISTORIES_MAX = 2_000
@@ -43,31 +41,6 @@ LISTED_AFTER = timedelta(days=31)
 """How long one that was taken down stays in the list: programs stumble where it vanishes."""
 _FAR = 1 << 62
 _DAY_US = 86_400_000_000
-
-Key = TypeVar("Key", bound="Hashable")
-Value = TypeVar("Value")
-
-
-class Remembered(Generic[Key, Value]):
-    """The last values by key, the oldest forgotten first; any thread may ask."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._values: OrderedDict[Key, Value] = OrderedDict()
-        self._turn = threading.Lock()
-
-    def get(self, key: Key) -> Value | None:
-        """Returns what was put last, or None."""
-        with self._turn:
-            return self._values.get(key)
-
-    def put(self, key: Key, value: Value) -> None:
-        """Keeps a value and forgets the oldest beyond the limit."""
-        with self._turn:
-            self._values[key] = value
-            self._values.move_to_end(key)
-            while len(self._values) > self._most:
-                self._values.popitem(last=False)
 
 
 class Series(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,33 +53,41 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
 class Views:
     """Sites as they are now."""
 
-    def __init__(self, fleet: Fleet, load: Callable[[str], SiteRecord | None]) -> None:
-        """`load` reads a site's record from the store."""
+    def __init__(
+        self,
+        fleet: Fleet,
+        load: Callable[[str], SiteRecord | None],
+        *,
+        revision: Callable[[], int],
+        totals: ShownTotals,
+    ) -> None:
+        """`load` reads a site's record from the store, `revision` is the store's."""
         self.fleet = fleet
         self._load = load
-        self._records: Remembered[str, tuple[datetime, SiteRecord | None]] = Remembered(SITES_MAX)
+        self._revision = revision
+        self._totals = totals
+        self._records: Believed[str, SiteRecord] = Believed(SITES_MAX, revision)
         self._views: Remembered[str, tuple[tuple[int, datetime, datetime], SiteView]] = Remembered(
             SITES_MAX
         )
-        self._marks: Remembered[str, SiteView] = Remembered(SITES_MAX)
         self._histories: Remembered[tuple[str, str, int], inverter_record.Days] = Remembered(
             HISTORIES_MAX
         )
 
     def record(self, public_key: str, now: datetime) -> SiteRecord | None:
-        """Returns a site by its key, some seconds old at most; None if there is none."""
-        found = self._records.get(public_key)
-        if found is not None and timedelta() <= now - found[0] < timedelta(seconds=RECORD_S):
-            return found[1]
+        """Returns a site by its key, None if there is none.
+
+        What this process changed shows at once, what another one changed some seconds later.
+        """
+        known = self._records.get(public_key, now)
+        if known is not None:
+            return known
+        revision = self._revision()
         record = self._load(public_key)
         if record is not None:
             # What does not exist is not remembered: there is no end of wrong keys.
-            self._records.put(public_key, (now, record))
+            self._records.put(public_key, record, now, revision)
         return record
-
-    def forget(self, public_key: str) -> None:
-        """Reads a site anew when it is asked for next: somebody changed it here."""
-        self._records.put(public_key, (datetime.min.replace(tzinfo=UTC), None))
 
     def view(self, site: SiteRecord, now: datetime) -> SiteView:
         """Returns a site now; raises NotReady before the lake was read."""
@@ -118,10 +99,19 @@ class Views:
             return found[1]
         records = self.inverters(site, snapshot, now)
         view = site_view.site_view(records, now=now, time_zone=site.time_zone)
-        view = never_falling(view, self._marks.get(site.public_key))
-        self._marks.put(site.public_key, view)
+        view = self._totals.raised(site.public_key, view)
         self._views.put(site.public_key, (key, view))
         return view
+
+    def keep_totals(self) -> None:
+        """Writes down which totals were shown, of inverters that the lake knows still.
+
+        Raises NotReady before the lake was read, and OSError.
+        """
+        snapshot = self.fleet.snapshot
+        if snapshot.version:
+            self._totals.forget_gone(snapshot.inverters())
+        self._totals.keep()
 
     def listed(self, site: SiteRecord, view: SiteView) -> SiteView:
         """Returns a view without inverters that were taken down long ago; sums keep them."""
@@ -299,36 +289,6 @@ class Views:
         days = inverter_record.days_of(quarters.merged([past, recent]))
         self._histories.put(key, days)
         return days
-
-
-def never_falling(view: SiteView, before: SiteView | None) -> SiteView:
-    """Returns a view whose totals are no lower than those that were shown before.
-
-    A late correction may lower what a counter is believed to have made; to a program that keeps
-    statistics a falling total is a new meter, and the next rise is counted twice.
-    """
-    if before is None:
-        return view
-    shown = {one.serial_number: one.energy_total for one in before.inverters}
-
-    def kept(now: Sums, then: Sums) -> Sums:
-        return msgspec.structs.replace(now, to_date=max(now.to_date, then.to_date))
-
-    return msgspec.structs.replace(
-        view,
-        inverters=tuple(
-            msgspec.structs.replace(
-                one, energy_total=max(one.energy_total, shown.get(one.serial_number, 0))
-            )
-            for one in view.inverters
-        ),
-        pv=kept(view.pv, before.pv),
-        consumption=kept(view.consumption, before.consumption),
-        grid_import=kept(view.grid_import, before.grid_import),
-        grid_export=kept(view.grid_export, before.grid_export),
-        battery_charged=kept(view.battery_charged, before.battery_charged),
-        battery_discharged=kept(view.battery_discharged, before.battery_discharged),
-    )
 
 
 def _is_replacement(one: Inverter, all_: Sequence[Inverter]) -> bool:

@@ -110,6 +110,11 @@ class PortalDirectory(msgspec.Struct, frozen=True):
         return self.root / "bundles"
 
     @property
+    def shown_totals(self) -> Path:
+        """The highest totals that programs were told, by site."""
+        return self.root / "shown-totals.json"
+
+    @property
     def mail_lock(self) -> Path:
         """Held by the one process that sends mail: nobody gets one twice."""
         return self.root / "mail.lock"

@@ -184,6 +184,7 @@ class _Execution:
         self._files += privacy_files.erase_from_tables(portal, self._sites)
         self._files += privacy_files.erase_from_summaries(portal, self._impact.inverters_erased)
         reanalysis.forget(portal, self._sites)
+        self._files += privacy_files.forget_totals(portal, self._sites)
         self._files += privacy_files.delete_imported(portal, self._impact.person)
         self._files += privacy_files.delete_bundles(portal, self._impact.person)
         self._files += privacy_files.delete_settlements(

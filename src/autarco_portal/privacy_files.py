@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from autarco_ingest import durable, file_lock, paths
 from autarco_portal import guarantee
 from autarco_portal.photos import PhotoFiles
+from autarco_portal.shown_totals import ShownTotals
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -53,6 +54,16 @@ def delete_settlements(portal: PortalDirectory, sites: Iterable[str], *, keep_pa
             directory.rmdir()
         durable.sync(portal.settlements)
     return gone
+
+
+def forget_totals(portal: PortalDirectory, sites: Collection[str]) -> int:
+    """Takes sites out of the totals that were shown; returns how many files changed.
+
+    A portal that runs forgets them by itself once their inverters have left the lake.
+    """
+    totals = ShownTotals(portal.shown_totals)
+    totals.forget(sites)
+    return int(totals.keep())
 
 
 def delete_imported(portal: PortalDirectory, person_id: str) -> int:

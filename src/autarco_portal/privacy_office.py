@@ -171,7 +171,6 @@ class Office:
         if rectification.changes_analyses(done.fact):
             began = [one.commissioned_on for one in (known, after) if one.commissioned_on]
             reanalysis.mark(directory_of(self._portal), done.site, min(began, default=date.min))
-        self._portal.sites.forget(done.site)
         return done
 
     def _rectified(self, done: Rectified) -> AuditEntry:

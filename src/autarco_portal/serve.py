@@ -1,14 +1,19 @@
 """How is the portal served: which server, which limits, when is it ready, how does it end?
 
-granian answers HTTP in Rust and hands requests to worker processes with the application. It bounds
+granian answers HTTP in Rust and hands requests to the one process with the application. It bounds
 heads of requests in time and size; `web_limits` bounds what comes after. HTTP/1 only and no
 WebSockets: nothing here needs more, and what is not spoken cannot be abused. TLS by certificate
 files, or plain behind a proxy that is named.
+
+One process, because what it remembers must be one: the totals that were shown and must not fall,
+how often a client asked, which passwords were compared, and a copy of the fleet, a gigabyte for
+10,000 inverters. These take half a core of it when they are polled (docs/performance.md).
 """
 
 from __future__ import annotations
 
 import functools
+import resource
 import socket
 import ssl
 import sys
@@ -23,9 +28,10 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
-from granian.utils.proxies import wrap_asgi_with_proxy_headers
 
 from autarco_portal.web import Settings  # noqa: TC001 - msgspec looks at it
+from autarco_portal.web_limits import BODY_S, Limits
+from autarco_portal.web_proxy import behind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,10 +42,13 @@ HEAD_MS = 10_000
 HEAD_BYTES_MAX = 65_536
 """Of request line and headers; browsers send a few kilobytes."""
 BACKLOG = 1_024
-IN_FLIGHT_MAX = 512
-"""Requests at once in a worker; beyond, connections wait in the backlog."""
+CONNECTIONS_MAX = 8_192
+"""At once, those included that only wait; beyond, they wait in the backlog. Home Assistant keeps
+one after each poll, here for HEAD_MS: of 10,000 sites 333."""
+DESCRIPTORS_BESIDES = 256
+"""For what is no connection: database, lake, log."""
 STOP_S = 10
-"""What a worker may take to finish its requests before it is killed."""
+"""What the process may take to finish its requests before it is killed."""
 READY_S = 60.0
 _READY_STEP_S = 0.05
 
@@ -54,18 +63,19 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     port: int
     """0 takes a free one."""
-    workers: int = 1
     tls_cert: Path | None = None
     tls_key: Path | None = None
     proxies: tuple[str, ...] = ()
     """Addresses or networks whose X-Forwarded headers are believed."""
+    head_ms: int = HEAD_MS
+    body_s: float = BODY_S
 
 
 def run(settings: Settings, serving: Serving, make_app: Callable[[Settings], Any]) -> None:
     """Serves until SIGTERM or Ctrl-C, then lets requests finish.
 
-    `make_app` is called in each worker process. Raises ServeError for an address or certificate
-    that cannot be used, and SystemExit when a worker cannot start.
+    `make_app` is called in the process that answers. Raises ServeError for an address or
+    certificate that cannot be used, and SystemExit when that process cannot start.
     """
     _check_certificate(serving)
     held, port = _hold(serving.host, serving.port)
@@ -74,13 +84,12 @@ def run(settings: Settings, serving: Serving, make_app: Callable[[Settings], Any
         address=serving.host,
         port=port,
         interface=Interfaces.ASGI,
-        workers=serving.workers,
         http=HTTPModes.http1,
         websockets=False,
         backlog=BACKLOG,
-        backpressure=IN_FLIGHT_MAX,
+        backpressure=_connections_max(),
         http1_settings=HTTP1Settings(
-            header_read_timeout=HEAD_MS, keep_alive=True, max_buffer_size=HEAD_BYTES_MAX
+            header_read_timeout=serving.head_ms, keep_alive=True, max_buffer_size=HEAD_BYTES_MAX
         ),
         log_level=LogLevels.warning,
         ssl_cert=serving.tls_cert,
@@ -100,7 +109,7 @@ def run(settings: Settings, serving: Serving, make_app: Callable[[Settings], Any
     )
     try:
         server.serve(
-            target_loader=functools.partial(load, settings, serving.proxies, make_app),
+            target_loader=functools.partial(load, settings, serving, make_app),
             wrap_loader=False,
         )
     finally:
@@ -108,13 +117,11 @@ def run(settings: Settings, serving: Serving, make_app: Callable[[Settings], Any
         held.close()
 
 
-def load(settings: Settings, proxies: tuple[str, ...], make_app: Callable[[Settings], Any]) -> Any:
-    """Returns the application of a worker, within its limits."""
-    from autarco_portal.web_limits import Limits
-
+def load(settings: Settings, serving: Serving, make_app: Callable[[Settings], Any]) -> Any:
+    """Returns the application within its limits."""
     log_to_stderr()
-    app: Any = Limits(make_app(settings))
-    return wrap_asgi_with_proxy_headers(app, list(proxies)) if proxies else app
+    app: Any = Limits(make_app(settings), body_s=serving.body_s)
+    return behind(app, serving.proxies) if serving.proxies else app
 
 
 def log_to_stderr() -> None:
@@ -137,6 +144,17 @@ def log_to_stderr() -> None:
     )
 
 
+def _connections_max() -> int:
+    """As many as wanted, or as this process may have descriptors for; asks for more of these."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS_MAX + DESCRIPTORS_BESIDES
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return CONNECTIONS_MAX
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    return max(1, allowed - DESCRIPTORS_BESIDES)
+
+
 def _check_certificate(serving: Serving) -> None:
     if (serving.tls_cert is None) != (serving.tls_key is None):
         raise ServeError("a certificate needs its key, and a key its certificate")
@@ -150,7 +168,7 @@ def _check_certificate(serving: Serving) -> None:
 
 
 def _hold(host: str, port: int) -> tuple[socket.socket, int]:
-    """Reserves the address for the workers, who bind it again: a bound socket hears nothing."""
+    """Reserves the address for the process that binds it again: a bound socket hears nothing."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

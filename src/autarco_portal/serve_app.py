@@ -1,7 +1,6 @@
 """Which parts make the portal that `serve` serves, and what runs beside the requests?
 
-Each worker process has its own store connections, its own copy of the fleet in memory, and one
-thread that reads what is new in the lake.
+Beside the requests one thread reads what is new in the lake into a copy of the fleet in memory.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from autarco_portal import api, compat, web
 from autarco_portal.accounts import Accounts
 from autarco_portal.api import document
 from autarco_portal.lake_reader import CatalogError, LakeReader
-from autarco_portal.live_fleet import Fleet, Placed
+from autarco_portal.live_fleet import Fleet, NotReady, Placed
 from autarco_portal.live_sites import Views
 from autarco_portal.pages import web as pages
 from autarco_portal.pages.visitor import cookie_name
@@ -30,6 +29,7 @@ from autarco_portal.portal_paths import PortalDirectory
 from autarco_portal.sealed import SealError
 from autarco_portal.secret import SecretKeyError, load_key
 from autarco_portal.serve import ServeError
+from autarco_portal.shown_totals import ShownTotals
 from autarco_portal.store import StoreError, open_store
 from autarco_portal.web_identity import Identities
 
@@ -45,6 +45,8 @@ log = structlog.get_logger(__name__)
 
 REFRESH_S = 5.0
 """How often the catalog is looked at; the ingest server replaces it every half minute at most."""
+KEEP_S = 60.0
+"""How often it is written down which totals were shown."""
 FIRST_S = 10.0
 """How long the first requests wait for the lake; after that they are told to come back."""
 
@@ -68,7 +70,7 @@ def _directory(settings: Settings) -> Path:
 
 
 def make_app(settings: Settings) -> Litestar:
-    """Returns the application of one worker."""
+    """Returns the application on the store and key of `settings`."""
     store = open_store(settings.store_url)
     accounts = Accounts(store, load_key(_directory(settings) / "secret.key"))
     return assemble(make_portal(settings, store), accounts)
@@ -85,13 +87,18 @@ def make_portal(
 
     def placed() -> list[Placed]:
         return [
-            Placed(serial_number=one.serial_number, time_zone=site.time_zone, pac0=one.pac0)
-            for site in store.sites.records()
-            for one in site.inverters
+            Placed(serial_number=serial, time_zone=zone, pac0=pac0)
+            for serial, zone, pac0 in store.sites.placed()
         ]
 
     fleet = Fleet(LakeReader(data), PortalDirectory.of(data).summaries, placed=placed)
-    return Portal(settings, store=store, sites=Views(fleet, store.sites.record), now=now)
+    views = Views(
+        fleet,
+        store.sites.record,
+        revision=lambda: store.revision,
+        totals=ShownTotals(PortalDirectory.of(data).shown_totals),
+    )
+    return Portal(settings, store=store, sites=views, now=now)
 
 
 def assemble(portal: Portal, accounts: Accounts) -> Litestar:
@@ -124,7 +131,7 @@ def assemble(portal: Portal, accounts: Accounts) -> Litestar:
 
 
 class LakeThread:
-    """Reads what is new in the lake until it is stopped."""
+    """Reads what is new in the lake until it is stopped, and writes down what was shown of it."""
 
     def __init__(self, portal: Portal, *, every_s: float = REFRESH_S) -> None:
         self._portal = portal
@@ -144,6 +151,7 @@ class LakeThread:
         self._thread.join(FIRST_S)
 
     def _run(self) -> None:
+        kept_at_s = time.monotonic()
         while not self._stopping.is_set():
             try:
                 self._portal.sites.fleet.refresh(self._portal.now())
@@ -153,4 +161,17 @@ class LakeThread:
             except Exception:
                 # What is known stays known, and the next look may go well.
                 log.exception("reading the lake failed")
+            if time.monotonic() - kept_at_s >= KEEP_S:
+                kept_at_s = time.monotonic()
+                self._keep_totals()
             self._stopping.wait(self._every_s)
+        self._keep_totals()
+
+    def _keep_totals(self) -> None:
+        try:
+            self._portal.sites.keep_totals()
+        except NotReady:
+            # Nothing was shown yet.
+            return
+        except OSError as error:
+            log.warning("cannot write down which totals were shown", error=error.strerror)

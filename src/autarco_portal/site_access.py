@@ -194,4 +194,3 @@ class SiteAccessDesk:
                 subject=subject, why=why,
             )
         )  # fmt: skip
-        self._portal.sites.forget(key)

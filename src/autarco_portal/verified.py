@@ -45,7 +45,7 @@ class VerifiedCredentials:
 
     def get(self, header: Secret, now: datetime) -> Verified | None:
         """Returns whose credentials these are, if they were right not long ago."""
-        name = self._name(header)
+        name = self.name(header)
         with self._lock:
             found = self._entries.get(name)
             if found is None:
@@ -60,7 +60,7 @@ class VerifiedCredentials:
 
     def put(self, header: Secret, person_id: str, generation: int, now: datetime) -> None:
         """Remembers credentials that were right."""
-        name = self._name(header)
+        name = self.name(header)
         with self._lock:
             self._entries[name] = Verified(
                 person_id=person_id, generation=generation, verified_at=now, used_at=now
@@ -72,7 +72,8 @@ class VerifiedCredentials:
     def forget(self, header: Secret) -> None:
         """Forgets credentials whose account has changed."""
         with self._lock:
-            self._entries.pop(self._name(header), None)
+            self._entries.pop(self.name(header), None)
 
-    def _name(self, header: Secret) -> bytes:
-        return hmac.digest(self._key, header.reveal().encode(), "sha256")
+    def name(self, header: Secret) -> bytes:
+        """Returns what credentials are remembered by: nothing that could be used elsewhere."""
+        return hmac.digest(self._key, header.reveal().encode(errors="surrogatepass"), "sha256")

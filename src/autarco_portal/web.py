@@ -11,6 +11,7 @@ from datetime import datetime  # noqa: TC003 - Litestar looks at it
 from typing import TYPE_CHECKING, Any, Protocol
 
 from litestar import Litestar, Request, get
+from litestar.concurrency import sync_to_thread
 from litestar.di import Provide
 
 from autarco_portal import web_headers, web_problems
@@ -36,6 +37,9 @@ class Identify(Protocol):
     def __call__(self, request: Request[Any, Any, Any], now: datetime) -> Actor | None:
         """Returns the actor, None for somebody unknown."""
 
+    def known(self, request: Request[Any, Any, Any], now: datetime) -> Actor | None:
+        """Returns the actor if that is in memory; at once, and None says nothing."""
+
 
 def app(
     settings: Settings,
@@ -55,17 +59,20 @@ def app(
     def provide_portal() -> Portal | None:
         return portal
 
-    def provide_actor(request: Request[Any, Any, Any]) -> Actor | None:
+    async def provide_actor(request: Request[Any, Any, Any]) -> Actor | None:
         if identify is None or portal is None:
             return None
-        return identify(request, portal.now())
+        now = portal.now()
+        known = identify.known(request, now)
+        # To a thread and back costs as much as the rest of a request that is answered from memory.
+        return known if known is not None else await sync_to_thread(identify, request, now)
 
     return Litestar(
         [healthy, *routes],
         before_send=[web_headers.add_to_all(is_https=settings.is_https)],
         dependencies={
             "portal": Provide(provide_portal, sync_to_thread=False),
-            "actor": Provide(provide_actor, sync_to_thread=True),
+            "actor": Provide(provide_actor),
         },
         exception_handlers=web_problems.handlers(page),
         guards=[web_headers.refuse_cross_site],

@@ -25,14 +25,20 @@ if TYPE_CHECKING:
 Asking: TypeAlias = NamedDependency[Actor | None]
 """A handler's argument `actor`: who asks, None for somebody unknown."""
 
+NOBODY = "0.0.0.0"  # noqa: S104 - nothing listens
+"""An address that no peer has."""
+
 
 def address(request: Request[Any, Any, Any]) -> str:
-    """Returns the peer's network address; without one (a proxy by a local socket), our own."""
+    """Returns the peer's network address; NOBODY's for a peer without one.
+
+    Not our own: what counts for such a peer must not count for who asks from this machine.
+    """
     host = request.client.host if request.client is not None else ""
     try:
         return str(ipaddress.ip_address(host))
     except ValueError:
-        return "127.0.0.1"
+        return NOBODY
 
 
 class Identities:
@@ -53,6 +59,12 @@ class Identities:
         token = request.cookies.get(self._session_cookie)
         signed = self._accounts.who(Secret(token), now) if token else None
         return signed.actor if signed is not None else None
+
+    def known(self, request: Request[Any, Any, Any], now: datetime) -> Actor | None:
+        """Returns the actor of a header that was judged a moment ago; None says nothing."""
+        header = request.headers.get("authorization")
+        found = None if header is None else self._accounts.api.known(Secret(header), now)
+        return None if found is None else found.actor
 
     def _by_header(self, header: Secret, address: str, now: datetime) -> Actor | None:
         found = self._accounts.api.authenticate(header, address=address, now=now)

@@ -8,14 +8,16 @@ Nothing of it costs a thread: a slow client waits in the event loop.
 from __future__ import annotations
 
 import asyncio
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from litestar.enums import ScopeType
+from litestar.exceptions import HTTPException
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from litestar.types import ASGIApp, Message, Receive, Scope, Send
+    from litestar.types import ASGIApp, Receive, Scope, Send
 
 BODY_S = 30.0
 """For a whole body; forms are kilobytes, pictures a few megabytes."""
@@ -33,7 +35,7 @@ class Limits:
         self._body_s = body_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers itself where a limit is passed."""
+        """Answers itself where a limit is passed, or lets the application say so."""
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
@@ -45,29 +47,28 @@ class Limits:
             return
         clock = asyncio.get_running_loop()
         deadline = clock.time() + self._body_s
-        is_whole, is_answered = False, False
+        is_whole = False
 
         async def receive_in_time() -> Any:
             nonlocal is_whole
             if is_whole:
                 # What comes now is the end of the connection: that may take as long as it likes.
                 return await receive()
-            async with asyncio.timeout_at(deadline):
-                message = await receive()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                # One that the application answers as it does others: to it, a TimeoutError would
+                # be a failure of its own.
+                raise HTTPException(
+                    "the request took too long to come",
+                    status_code=HTTPStatus.REQUEST_TIMEOUT,
+                    headers={"Connection": "close"},
+                ) from None
             is_whole = not message.get("more_body", False)
             return message
 
-        async def watch(message: Message) -> None:
-            nonlocal is_answered
-            is_answered = is_answered or message["type"] == "http.response.start"
-            await send(message)
-
-        try:
-            await self._app(scope, receive_in_time, watch)
-        except TimeoutError:
-            if is_whole or is_answered:
-                raise
-            await _refuse(send, 408, "the request took too long to come")
+        await self._app(scope, receive_in_time, send)
 
 
 async def _refuse(send: Callable[[Any], Awaitable[None]], status: int, detail: str) -> None:

@@ -27,6 +27,7 @@ from autarco_portal.people import (
 )
 from autarco_portal.portal import Portal, Settings
 from autarco_portal.secret import Secret, digest
+from autarco_portal.shown_totals import ShownTotals
 from autarco_portal.site import Inverter, RoofPlane
 from autarco_portal.site_record import Address, NewSite
 from autarco_portal.store import Store, open_store
@@ -76,10 +77,21 @@ class World:
         self._people()
         self._sites()
         self.lake = MadeLake(readings(), now)
-        fleet = Fleet(self.lake, directory / "summaries", placed=self._placed)
-        fleet.refresh(now)
-        views = Views(fleet, self.store.sites.record)
-        self.portal = Portal(settings, store=self.store, sites=views, now=lambda: self.now)
+        self.totals = directory / "portal" / "shown-totals.json"
+        self.settings = settings
+        self.restart()
+
+    def restart(self) -> None:
+        """Begins anew, with what is on disk and in the lake."""
+        fleet = Fleet(self.lake, self.directory / "summaries", placed=self._placed)
+        fleet.refresh(self.now)
+        views = Views(
+            fleet,
+            self.store.sites.record,
+            revision=lambda: self.store.revision,
+            totals=ShownTotals(self.totals),
+        )
+        self.portal = Portal(self.settings, store=self.store, sites=views, now=lambda: self.now)
 
     def header(
         self, who: str, secret: str | None = None, encoding: str = "latin-1"

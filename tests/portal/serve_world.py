@@ -13,6 +13,9 @@ from autarco_portal import serve
 from autarco_portal.portal import Settings
 from autarco_portal.serve_app import assemble
 
+HEAD_MS, BODY_S = 4_000, 2.0
+"""Shorter than in life, for tests of how long a client may take."""
+
 
 def make_app(settings: Settings) -> Any:
     """The application of the one worker."""
@@ -25,5 +28,7 @@ def make_app(settings: Settings) -> Any:
 
 if __name__ == "__main__":
     directory, cert, key = map(Path, sys.argv[1:])
-    serving = serve.Serving(host="127.0.0.1", port=0, tls_cert=cert, tls_key=key)
+    serving = serve.Serving(
+        host="127.0.0.1", port=0, tls_cert=cert, tls_key=key, head_ms=HEAD_MS, body_s=BODY_S
+    )
     serve.run(Settings(data=directory), serving, make_app)

@@ -25,7 +25,7 @@ import smtp_server
 from autarco_ingest.paths import DataDirectory
 from autarco_portal import mail_queue
 from autarco_portal.accounts import Accounts
-from autarco_portal.incidents import Cause, State, Verdict
+from autarco_portal.incidents import Cause, State, Verdict, fold
 from autarco_portal.mail_smtp import MailSettings
 from autarco_portal.passwords import Hasher
 from autarco_portal.people import PortalRole
@@ -160,7 +160,7 @@ def use(life: Life) -> None:
         site_id=life.site, inverter_sn=samples.INVERTER, cause=Cause.OUTAGE, day=NOW.date(),
         state=State.FAULTY, alarm=True, ends=NOW, method="test",
     )  # fmt: skip
-    life.store.alarms.fold(life.site, [verdict], NOW)
+    life.store.alarms.take_over(fold([], [verdict], NOW), [life.site])
     life.ask("GET", f"/api/v1/sites/{life.site}/looks", 200, life.officer)
     life.ask("POST", f"/api/v1/sites/{life.site}/grants", 201, email=GUEST, why="oppas")
     life.ask("PUT", f"{ME}/objections/{Purpose.RESEARCH}", 200)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -20,7 +21,10 @@ from aiohttp import ClientSession, TCPConnector
 from aiohttp.abc import AbstractResolver, ResolveResult
 from autarco import Autarco, AutarcoAuthenticationError, AutarcoConnectionError
 
+from autarco_portal import serve
+from autarco_portal.web import BODY_BYTES_MAX
 from portal_world import BATTERY, EMPTY, FOREIGN, HYBRID, NEW, NORTH, OLD, TWIN, email, password
+from serve_world import BODY_S, HEAD_MS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -253,11 +257,66 @@ def test_no_hostile_bytes_stop_the_server(server: Server, attack: str) -> None:
     assert server.is_well()
 
 
-def test_a_body_that_is_too_large_is_refused(server: Server) -> None:
-    head = b"POST /api/v1/alarms/acknowledgements HTTP/1.1\r\nHost: x\r\n"
-    announced = server.say(head + b"Content-Length: 99999999999\r\n\r\n{")
-    assert not announced.startswith(b"HTTP/1.1 2")
+FORM = b"POST /sign-in HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+
+
+def test_a_body_that_is_announced_too_large_is_refused_before_it_comes(server: Server) -> None:
+    for length in (BODY_BYTES_MAX + 1, 99_999_999_999):
+        answer = server.say(FORM + b"Content-Length: %d\r\n\r\n{" % length)
+        assert answer.startswith(b"HTTP/1.1 413 "), answer[:200]
     assert server.is_well()
+
+
+def test_a_body_that_becomes_too_large_is_refused(server: Server) -> None:
+    whole = server.say(FORM + b"Content-Length: %d\r\n\r\n" % BODY_BYTES_MAX + b"a" * 1_000)
+    # One that fits is waited for.
+    assert whole.startswith(b"HTTP/1.1 408 "), whole[:200]
+    chunk = b"8000\r\n" + b"a" * 0x8000 + b"\r\n"
+    chunks = chunk * (BODY_BYTES_MAX // 0x8000 + 1) + b"0\r\n\r\n"
+    answer = server.say(FORM + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
+    assert answer.startswith(b"HTTP/1.1 413 "), answer[:200]
+    assert server.is_well()
+
+
+@pytest.mark.parametrize(
+    "head", [b"Content-Length: 10000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n"]
+)
+def test_a_body_that_trickles_is_cut_off_in_time(server: Server, head: bytes) -> None:
+    began = time.monotonic()
+    answer = trickled(server, FORM + head, b"1\r\na\r\n")
+    assert answer.startswith(b"HTTP/1.1 408 "), answer[:200]
+    assert b"Traceback" not in answer
+    assert BODY_S - 0.5 <= time.monotonic() - began <= BODY_S + PEER_S / 2
+    assert server.is_well()
+
+
+def test_a_head_that_trickles_is_cut_off_in_time(server: Server) -> None:
+    began = time.monotonic()
+    answer = trickled(server, b"GET /health HTTP/1.1\r\nHost: x\r\nX-Slow: ", b"a")
+    assert not answer.startswith(b"HTTP/1.1 2")
+    assert time.monotonic() - began <= HEAD_MS / 1_000 + PEER_S / 2
+    assert server.is_well()
+
+
+def trickled(server: Server, begin: bytes, more: bytes) -> bytes:
+    """What comes back to a client that sends a few bytes at a time, until the server closes."""
+    answer = b""
+    with server.connect() as peer:
+        peer.sendall(begin)
+        peer.settimeout(0.2)
+        until = time.monotonic() + PEER_S
+        while time.monotonic() < until:
+            try:
+                peer.sendall(more)
+                chunk = peer.recv(65_536)
+            except TimeoutError:
+                continue
+            except (ConnectionError, ssl.SSLError):
+                return answer
+            if not chunk:
+                return answer
+            answer += chunk
+    pytest.fail(f"the connection was still open after {PEER_S:.0f} s, with {answer[:100]!r}")
 
 
 def test_slow_clients_hinder_nobody(server: Server) -> None:
@@ -274,6 +333,41 @@ def test_slow_clients_hinder_nobody(server: Server) -> None:
         for peer in slow:
             peer.close()
     assert server.is_well()
+
+
+def test_connections_that_only_wait_hinder_nobody(server: Server) -> None:
+    # Home Assistant keeps one after each poll; these do not even shake hands.
+    waiting = [
+        socket.create_connection(("127.0.0.1", server.port), timeout=PEER_S) for _ in range(600)
+    ]
+    try:
+        began = time.monotonic()
+        assert server.is_well()
+        assert time.monotonic() - began < PEER_S / 4
+    finally:
+        for peer in waiting:
+            peer.close()
+    assert server.is_well()
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "asked", "connections"),
+    [
+        (1_024, 1_048_576, 8_448, 8_192),
+        (1_024, 4_096, 4_096, 3_840),
+        (1_024, resource.RLIM_INFINITY, 8_448, 8_192),
+        (65_536, 65_536, None, 8_192),
+        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, None, 8_192),
+    ],
+)
+def test_as_many_connections_as_there_are_descriptors_for(
+    monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, asked: int | None, connections: int
+) -> None:
+    limits: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limit: limits.append(limit))
+    assert serve._connections_max() == connections
+    assert limits == ([] if asked is None else [(asked, hard)])
 
 
 def test_what_is_not_tls_hinders_nobody(server: Server) -> None:

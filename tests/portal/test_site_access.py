@@ -11,7 +11,7 @@ import pytest
 from litestar.testing import TestClient
 
 from autarco_portal import site_access, throttle
-from autarco_portal.incidents import Cause, Severity
+from autarco_portal.incidents import Cause, Severity, fold
 from autarco_portal.people import SourceKind
 from autarco_portal.serve_app import assemble
 from portal_world import EMPTY, FOREIGN, HYBRID, NORTH, NOW, World, email
@@ -135,7 +135,6 @@ def test_a_partner_invites_an_owner_through_the_api(
     assert client.post(path, json=body, headers=installer).status_code == 400
     assert client.post(path, json=body, headers=world.session("guest")).status_code == 403
     world.store.sites.end_owner(EMPTY, world.ids["owner"], world.now)
-    world.portal.sites.forget(EMPTY)
     answer = client.post(path, json=body, headers=installer)
     assert answer.status_code == 201, answer.text
     assert "/invitation/" in answer.json()["link"]
@@ -149,9 +148,8 @@ def test_a_partner_invites_an_owner_through_the_api(
 def test_alarms_are_found_by_state_cause_severity_and_site(
     world: World, client: TestClient[Litestar]
 ) -> None:
-    for site in (NORTH, HYBRID, FOREIGN):
-        world.store.alarms.fold(site, [verdict(site)], NOW)
-    world.store.alarms.fold(HYBRID, [verdict(HYBRID, Cause.STALE)], NOW)
+    wrong = [*map(verdict, (NORTH, HYBRID, FOREIGN)), verdict(HYBRID, Cause.STALE)]
+    world.store.alarms.take_over(fold([], wrong, NOW), [NORTH, HYBRID, FOREIGN])
     owner = world.session("owner")
 
     def found(query: str) -> list[tuple[str, str]]:

@@ -34,6 +34,7 @@ from autarco_portal.store import Store, StoreError, StoreUnavailable, migrate, o
 from autarco_portal.store.declarative import Base
 from autarco_portal.store.engine import make_engine, writing
 from autarco_portal.store.tables import PersonRow, SiteRow
+from test_store_records import CONTRACT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -487,6 +488,28 @@ def test_the_list_of_sites_is_what_the_rule_says_one_by_one(store: Store, seed: 
         expected = [x.number for x in records if may(actor, Action.VIEW_SITE, x.access)]
         assert [x.number for x in store.sites.visible(actor)] == expected
         assert store.sites.count_visible(actor) == len(expected)
+        seen += len(expected)
+    assert 0 < seen < len(actors) * len(records)
+    # One is read without the ORM, all are read with it.
+    assert [store.sites.record(x.public_key) for x in records] == records
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_list_of_guarantees_is_what_the_rule_says_one_by_one(store: Store, seed: int) -> None:
+    actors, records = worlds(store, seed)
+    for record in records:
+        name, site = f"g-{record.number:03}", record.public_key
+        contract = msgspec.structs.replace(CONTRACT, contract_id=name, site_id=site)
+        store.guarantees.add(contract, NOW)
+    seen = 0
+    for actor in actors:
+        expected = [
+            f"g-{x.number:03}" for x in records if may(actor, Action.VIEW_GUARANTEE, x.access)
+        ]
+        found = store.guarantees.visible(actor)
+        assert [x.contract.contract_id for x in found] == expected
+        assert store.guarantees.visible(actor, offset=1, limit=2) == found[1:3]
+        assert store.guarantees.count_visible(actor) == len(expected)
         seen += len(expected)
     assert 0 < seen < len(actors) * len(records)
 

@@ -11,6 +11,7 @@ from litestar import get, post
 from litestar.exceptions import NotFoundException
 from litestar.params import JSONBody, QueryParameter
 
+from autarco_portal import escalation
 from autarco_portal.alarm_record import AlarmFilter
 from autarco_portal.api.access import PROBLEMS, Key, allowed, known, seen
 from autarco_portal.incidents import Cause, Severity
@@ -19,8 +20,11 @@ from autarco_portal.rights import Action, may
 from autarco_portal.web_identity import Asking
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from autarco_portal.alarm_record import AlarmRecord
     from autarco_portal.people import Actor
+    from autarco_portal.portal import Portal
 
 PAGE_MAX = 200
 Only = Annotated[bool, QueryParameter(name="open", description="Only what goes on.")]
@@ -44,6 +48,17 @@ Offset = Annotated[int, QueryParameter(ge=0, le=100_000)]
 Limit = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)]
 
 
+class Notice(msgspec.Struct, frozen=True, kw_only=True):
+    """A party was mailed about an alarm."""
+
+    party: str
+    """maintenance, installer, seller or owner; never who."""
+    step: str
+    """first, reminder, seller or owner; docs/operations.md says when each is due."""
+    at: datetime
+    """When the mail server took it."""
+
+
 class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     """An incident: one fault from its first sign to its end."""
 
@@ -58,6 +73,7 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     closed_at: datetime | None
     acknowledged_at: datetime | None
     acknowledged_by_me: bool
+    notices: list[Notice]
     lost_kwh: float
     evidence: dict[str, Any]
 
@@ -105,7 +121,7 @@ def list_alarms(
             "limit": limit,
         }
         following = f"/api/v1/alarms?{urlencode(query)}"
-    return AlarmPage(items=[_alarm(one, who) for one in found[:limit]], next=following)
+    return AlarmPage(items=_alarms(portal, found[:limit], who), next=following)
 
 
 @get("/sites/{key:str}/alarms", sync_to_thread=True, summary="List a site's alarms",
@@ -114,7 +130,8 @@ def list_site_alarms(portal: Here, actor: Asking, key: Key, only_open: Only = Fa
     """The newest first."""
     who, record = seen(portal, actor, key)
     found = portal.store.alarms.of_site(record.public_key)
-    return [_alarm(one, who) for one in found if one.incident.is_open or not only_open]
+    wanted = [one for one in found if one.incident.is_open or not only_open]
+    return _alarms(portal, wanted, who)
 
 
 @post("/alarms/acknowledgements", sync_to_thread=True, summary="Acknowledge an alarm",
@@ -129,10 +146,16 @@ def acknowledge_alarm(portal: Here, actor: Asking, data: JSONBody[Acknowledgemen
     if record is None or not may(who, Action.VIEW_SITE, record.access):
         raise NotFoundException("no such alarm")
     allowed(who, Action.ACKNOWLEDGE_ALARM, record)
-    return _alarm(portal.acknowledge(found, who, data.note), who)
+    (done,) = _alarms(portal, [portal.acknowledge(found, who, data.note)], who)
+    return done
 
 
-def _alarm(record: AlarmRecord, who: Actor) -> Alarm:
+def _alarms(portal: Portal, records: Sequence[AlarmRecord], who: Actor) -> list[Alarm]:
+    sent = portal.store.alarm_notices.of([one.incident.incident_id for one in records])
+    return [_alarm(one, who, sent.get(one.incident.incident_id, ())) for one in records]
+
+
+def _alarm(record: AlarmRecord, who: Actor, sent: Sequence[escalation.Notice]) -> Alarm:
     incident = record.incident
     return Alarm(
         incident_id=incident.incident_id,
@@ -145,6 +168,10 @@ def _alarm(record: AlarmRecord, who: Actor) -> Alarm:
         closed_at=incident.closed_at,
         acknowledged_at=incident.acknowledged_at,
         acknowledged_by_me=record.acknowledged_by == who.person_id,
+        notices=[
+            Notice(party=one.party.value, step=one.step.value, at=one.at)
+            for one in escalation.told(sent)
+        ],
         lost_kwh=incident.lost_kwh,
         evidence=dict(incident.days[-1].evidence) if incident.days else {},
     )

@@ -92,6 +92,7 @@ def alarm(portal: Here, visitor: Visiting, incident: FromPath[str]) -> Response[
         visitor,
         alarm_page(
             record,
+            portal.store.alarm_notices.of([incident]).get(incident, ()),
             site_name=site.name,
             time_zone=site.time_zone,
             acknowledged_by=_name(portal, record.acknowledged_by) if sees else "",

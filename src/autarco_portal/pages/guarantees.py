@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
 
 from litestar import Response, get
 from litestar.exceptions import NotFoundException
-from litestar.params import FromPath
+from litestar.params import FromPath, QueryParameter
 
 from autarco_portal.guarantee_contract import Contract, anniversary, guaranteed_kwh
 from autarco_portal.live_fleet import NotReady
@@ -31,21 +31,38 @@ if TYPE_CHECKING:
     from autarco_portal.site_record import SiteRecord
 
 
+ROWS = 50
+"""Guarantees of a page."""
+
+Number = Annotated[int, QueryParameter(name="page", ge=1, le=10_000)]
+
+
 @get("/guarantees", sync_to_thread=True)
-def guarantees(portal: Here, visitor: Visiting) -> Response[str]:
+def guarantees(portal: Here, visitor: Visiting, page: Number = 1) -> Response[str]:
     """Lists the guarantees that somebody may view."""
-    actor = visitor.actor
-    visible = set(portal.store.sites.visible_keys(actor))
-    mine = [one for one in portal.store.guarantees.all() if one.contract.site_id in visible]
-    rows = []
-    for record in mine:
-        site = portal.store.sites.record(record.contract.site_id)
-        if site is not None and may(actor, Action.VIEW_GUARANTEE, site.access):
-            settled = portal.store.guarantees.settlements(record.contract.contract_id)
-            rows.append(_row(record, settled, site.name, visitor))
+    kept = portal.store.guarantees
+    found = kept.count_visible(visitor.actor)
+    pages = max(1, -(-found // ROWS))
+    page = min(page, pages)
+    records = kept.visible(visitor.actor, offset=(page - 1) * ROWS, limit=ROWS)
+    keys = sorted({one.contract.site_id for one in records})
+    names = {one.public_key: one.name for one in portal.store.sites.several(keys)}
+    settled = kept.settlements_of([one.contract.contract_id for one in records])
     return show(
         visitor,
-        models.Guarantees(rows=tuple(rows)),
+        models.Guarantees(
+            rows=tuple(
+                _row(
+                    one,
+                    settled[one.contract.contract_id],
+                    names.get(one.contract.site_id, one.contract.site_id),
+                    visitor,
+                )
+                for one in records
+            ),
+            page=page,
+            pages=pages,
+        ),
         tab="guarantees",
     )
 

@@ -310,10 +310,12 @@ class GuaranteeRow(Struct, frozen=True, kw_only=True):
 
 
 class Guarantees(Page, frozen=True, kw_only=True):
-    """The guarantees of all sites that somebody may see."""
+    """The guarantees that somebody may see, some at a time."""
 
     template: ClassVar[str] = "guarantees.html"
     rows: tuple[GuaranteeRow, ...]
+    page: int = 1
+    pages: int = 1
 
 
 class YearSoFar(Struct, frozen=True, kw_only=True):

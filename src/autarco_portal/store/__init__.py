@@ -11,11 +11,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from autarco_portal.store.accounts import Accounts
+from autarco_portal.store.alarm_notices import AlarmNotices
 from autarco_portal.store.alarms import Alarms
 from autarco_portal.store.audit import Audit
 from autarco_portal.store.engine import StoreError as StoreError
 from autarco_portal.store.engine import StoreUnavailable as StoreUnavailable
-from autarco_portal.store.engine import make_engine
+from autarco_portal.store.engine import make_engine, revision_of
 from autarco_portal.store.guarantees import Guarantees
 from autarco_portal.store.mails import Mails
 from autarco_portal.store.migrate import check_version, upgrade
@@ -51,6 +52,7 @@ class Store:
         self.second_factors = SecondFactors(engine)
         self.throttles = Throttles(engine)
         self.alarms = Alarms(engine)
+        self.alarm_notices = AlarmNotices(engine)
         self.guarantees = Guarantees(engine)
         self.audit = Audit(engine)
         self.privacy = Privacy(engine)
@@ -71,6 +73,14 @@ class Store:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    @property
+    def revision(self) -> int:
+        """Differs once this process has changed people, rights or sites.
+
+        Ask it before reading what is to be remembered. Changes by other processes do not show.
+        """
+        return revision_of(self._engine).count
 
     def close(self) -> None:
         """Gives the connections back."""

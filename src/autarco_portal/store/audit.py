@@ -30,7 +30,7 @@ class Audit:
         """Adds entries at the end and returns the last one."""
         if not entries:
             raise ValueError("expected an entry")
-        with writing(self._engine) as session:
+        with writing(self._engine, is_note=True) as session:
             return append(session, *entries)
 
     def of(

@@ -2,13 +2,15 @@
 
 SQLite by default: write-ahead log, foreign keys, writers wait for one another. PostgreSQL by URL.
 Every method of the store is one transaction: `reading` sees one moment, `writing` takes SQLite's
-one write lock at its start, so that nobody finds at its end that another was faster.
+one write lock at its start, so that nobody finds at its end that another was faster. Changes are
+counted, so that what was read before can be remembered until there is one.
 """
 
 from __future__ import annotations
 
 import logging
 import sqlite3
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -49,12 +51,32 @@ class StoreUnavailable(StoreError):
     """The database does not answer now; trying again later may help."""
 
 
+class Revision:
+    """Counts the changes that this process made by one engine."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._turn = threading.Lock()
+
+    def advance(self) -> None:
+        """Counts one more."""
+        with self._turn:
+            self.count += 1
+
+
+def revision_of(engine: Engine) -> Revision:
+    """Returns what counts the changes by an engine."""
+    found: Revision = engine.get_execution_options()["autarco_revision"]
+    return found
+
+
 def make_engine(url: str) -> Engine:
     """Returns an engine for a URL, or for the path of an SQLite file; raises StoreError."""
     # At its DEBUG level it prints rows: people, hashes, secrets. A program's root level alone must
     # not switch that on.
     logging.getLogger("sqlalchemy.engine").setLevel(logging.WARNING)
     address = _address(url)
+    options = {"autarco_revision": Revision()}
     if address.get_backend_name() == "postgresql":
         return create_engine(
             address,
@@ -64,6 +86,7 @@ def make_engine(url: str) -> Engine:
             pool_pre_ping=True,
             hide_parameters=True,
             isolation_level="READ COMMITTED",
+            execution_options=options,
         )
     engine = create_engine(
         address,
@@ -72,6 +95,7 @@ def make_engine(url: str) -> Engine:
         # Values are personal data; an error must not carry them into a log.
         hide_parameters=True,
         connect_args={"timeout": BUSY_TIMEOUT_S},
+        execution_options=options,
     )
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
@@ -91,16 +115,23 @@ def reading(engine: Engine) -> Iterator[Session]:
 
 
 @contextmanager
-def writing(engine: Engine) -> Iterator[Session]:
+def writing(engine: Engine, *, is_note: bool = False) -> Iterator[Session]:
     """One transaction that changes something; nothing of it stays when it raises.
 
-    Raises StoreError for what the database says, Conflict where that is a constraint.
+    It counts as a change unless `is_note`: what changes neither people nor rights nor sites, and
+    comes with many requests. Raises StoreError for what the database says, Conflict where that is
+    a constraint.
     """
-    with _speaking(), engine.connect() as connection:
-        connection.execution_options(autarco_writes=True)
-        with connection.begin(), Session(connection) as session:
-            yield session
-            session.flush()
+    try:
+        with _speaking(), engine.connect() as connection:
+            connection.execution_options(autarco_writes=True)
+            with connection.begin(), Session(connection) as session:
+                yield session
+                session.flush()
+    finally:
+        # Also after an error: whether it was carried out, a broken connection does not say.
+        if not is_note:
+            revision_of(engine).advance()
 
 
 def affected(session: Session, statement: UpdateBase) -> int:

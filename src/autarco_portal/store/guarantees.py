@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import selectinload
 
 from autarco_portal import guarantee
@@ -14,12 +14,15 @@ from autarco_portal.guarantee_contract import Contract
 from autarco_portal.guarantee_record import GuaranteeRecord, GuaranteeStatus, SettlementRecord
 from autarco_portal.store import sites
 from autarco_portal.store.engine import Conflict, StoreError, reading, writing
-from autarco_portal.store.tables import DecisionRow, GuaranteeRow, SettlementRow
+from autarco_portal.store.site_rows import visible_to
+from autarco_portal.store.tables import DecisionRow, GuaranteeRow, SettlementRow, SiteRow
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
     from autarco_portal.guarantee import Settlement
+    from autarco_portal.people import Actor
 
 _CONTRACT = msgspec.json.Decoder(Contract)
 _DECISION = msgspec.json.Decoder(Decision)
@@ -71,6 +74,28 @@ class Guarantees:
                 .order_by(GuaranteeRow.starts_on, GuaranteeRow.contract_id)
             )
             return [_record(row) for row in rows]
+
+    def visible(self, actor: Actor, *, offset: int = 0, limit: int = 100) -> list[GuaranteeRecord]:
+        """Returns those that somebody may view, by name."""
+        wanted = (
+            select(GuaranteeRow)
+            .join(SiteRow, SiteRow.number == GuaranteeRow.site_number)
+            .where(visible_to(actor, as_guest=False))
+            .order_by(GuaranteeRow.contract_id)
+        )
+        with reading(self._engine) as session:
+            return [_record(row) for row in session.scalars(wanted.offset(offset).limit(limit))]
+
+    def count_visible(self, actor: Actor) -> int:
+        """Returns how many `visible` has in all."""
+        wanted = (
+            select(func.count())
+            .select_from(GuaranteeRow)
+            .join(SiteRow, SiteRow.number == GuaranteeRow.site_number)
+            .where(visible_to(actor, as_guest=False))
+        )
+        with reading(self._engine) as session:
+            return session.scalar(wanted) or 0
 
     def all(self, *statuses: GuaranteeStatus) -> list[GuaranteeRecord]:
         """Returns those that stand in one of `statuses`, or all, by name."""
@@ -131,14 +156,21 @@ class Guarantees:
 
     def settlements(self, contract_id: str) -> list[SettlementRecord]:
         """Returns what was settled of a contract, by period and then by age."""
+        return self.settlements_of([contract_id])[contract_id]
+
+    def settlements_of(self, contract_ids: Collection[str]) -> dict[str, list[SettlementRecord]]:
+        """Returns what `settlements` says of some contracts: as many as a page shows."""
+        found: dict[str, list[SettlementRecord]] = {name: [] for name in contract_ids}
         with reading(self._engine) as session:
             rows = session.scalars(
                 select(SettlementRow)
-                .where(SettlementRow.contract_id == contract_id)
+                .where(SettlementRow.contract_id.in_(found))
                 .order_by(SettlementRow.first_day, SettlementRow.created_at)
                 .options(selectinload(SettlementRow.decisions))
             )
-            return [_settlement(row) for row in rows]
+            for row in rows:
+                found[row.contract_id].append(_settlement(row))
+        return found
 
     def decide(self, decision: Decision) -> SettlementRecord:
         """Keeps a person's decision beside the settlement; raises StoreError without that."""

@@ -13,6 +13,7 @@ import msgspec
 from sqlalchemy import Engine, select
 
 from autarco_portal.privacy.policy import Delivery, DeliveryState, Language
+from autarco_portal.store import alarm_notices
 from autarco_portal.store.account_tables import AccountRow
 from autarco_portal.store.engine import StoreError, reading, writing
 from autarco_portal.store.keys import new_identifier
@@ -58,7 +59,7 @@ class Mails:
         if (person_id is None) == (recipient is None):
             raise StoreError("a mail goes to a person or to an address")
         mail_id = new_identifier()
-        with writing(self._engine) as session:
+        with writing(self._engine, is_note=True) as session:
             session.add(
                 _row(
                     mail_id, letter, now, language, person_id=person_id, recipient=recipient,
@@ -74,7 +75,7 @@ class Mails:
 
         Whoever registers later is reached when it is called again; nobody is told twice.
         """
-        with writing(self._engine) as session:
+        with writing(self._engine, is_note=True) as session:
             if session.get(NoticeRow, notice_id) is None:
                 raise StoreError("there is no such notice")
             told = set(
@@ -123,7 +124,7 @@ class Mails:
         next_at: datetime | None = None,
     ) -> None:
         """Keeps what became of a mail; a mail of somebody erased meanwhile is gone already."""
-        with writing(self._engine) as session:
+        with writing(self._engine, is_note=True) as session:
             row = session.get(MailRow, mail_id)
             if row is None:
                 return
@@ -131,6 +132,7 @@ class Mails:
             row.attempts += 1
             row.next_at = next_at
             if state is not DeliveryState.QUEUED:
+                alarm_notices.settled(session, mail_id, state, now)
                 row.recipient, row.subject, row.text, row.headers = None, "", "", "{}"
 
     def deliveries(self, notice_id: str) -> list[Delivery]:

@@ -73,7 +73,7 @@ class Sessions:
 
     def seen(self, session_id: str, now: datetime) -> None:
         """Keeps when a session was last used."""
-        with writing(self._engine) as session:
+        with writing(self._engine, is_note=True) as session:
             session.execute(
                 update(LoginSessionRow)
                 .where(LoginSessionRow.session_id == session_id)
@@ -159,7 +159,7 @@ class Sessions:
 
     def token_used(self, token_id: str, now: datetime) -> None:
         """Keeps when a token was last used."""
-        with writing(self._engine) as session:
+        with writing(self._engine, is_note=True) as session:
             session.execute(
                 update(AppTokenRow).where(AppTokenRow.token_id == token_id).values(last_used_at=now)
             )

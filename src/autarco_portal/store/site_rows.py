@@ -30,6 +30,7 @@ from autarco_portal.store.tables import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
+    from types import SimpleNamespace
 
 WHOLE = (
     selectinload(SiteRow.planes),
@@ -51,8 +52,8 @@ _PLANE = msgspec.json.Decoder(RoofPlane)
 _MPPT_PLANES = msgspec.json.Decoder(tuple[str | None, ...])
 
 
-def as_record(row: SiteRow) -> SiteRecord:
-    """Returns the value of a site's rows."""
+def as_record(row: SiteRow | SimpleNamespace) -> SiteRecord:
+    """Returns the value of a site's rows; `record_query` brings them without the ORM."""
     return SiteRecord(
         number=row.number,
         public_key=row.public_key,
@@ -136,13 +137,16 @@ def unique() -> Iterator[None]:
         raise StoreError("the public key is taken, or an inverter hangs elsewhere") from error
 
 
-def visible_to(actor: Actor) -> ColumnElement[bool]:
-    """The condition under which `rights.may` lets somebody view a site."""
+def visible_to(actor: Actor, *, as_guest: bool = True) -> ColumnElement[bool]:
+    """The condition under which `rights.may` lets somebody view a site.
+
+    Not `as_guest`: its guarantees, which are no business of those who have a grant only.
+    """
     owner_holds, role_holds, grant_holds = _now(actor)
     own = SiteRow.owners.any(and_(SiteOwnerRow.person_id == actor.person_id, owner_holds))
     to_him = and_(GrantRow.person_id == actor.person_id, grant_holds)
     others: list[ColumnElement[bool]] = []
-    if actor.has_second_factor or not actor.portal_roles:
+    if as_guest and (actor.has_second_factor or not actor.portal_roles):
         others.append(SiteRow.grants.any(to_him))
     watches: ColumnElement[bool] = false()
     if actor.has_second_factor:
@@ -151,7 +155,8 @@ def visible_to(actor: Actor) -> ColumnElement[bool]:
             cares = SiteRoleRow.organisation_id.in_(organisations)
             invited = GrantRow.organisation_id.in_(list(actor.roles))
             others.append(SiteRow.roles.any(and_(cares, role_holds)))
-            others.append(SiteRow.grants.any(and_(invited, grant_holds)))
+            if as_guest:
+                others.append(SiteRow.grants.any(and_(invited, grant_holds)))
         if PortalRole.ADMINISTRATOR in actor.portal_roles:
             others.append(true())
         if PortalRole.PRIVACY_OFFICER in actor.portal_roles:
@@ -220,7 +225,7 @@ def _inverter(row: InverterRow) -> Inverter:
     )
 
 
-def _roles(row: SiteRow) -> tuple[SiteRole, ...]:
+def _roles(row: SiteRow | SimpleNamespace) -> tuple[SiteRole, ...]:
     return tuple(
         SiteRole(
             organisation_id=one.organisation_id,
@@ -232,12 +237,12 @@ def _roles(row: SiteRow) -> tuple[SiteRole, ...]:
     )
 
 
-def _owners(row: SiteRow) -> tuple[SiteOwner, ...]:
+def _owners(row: SiteRow | SimpleNamespace) -> tuple[SiteOwner, ...]:
     return tuple(
         SiteOwner(person_id=one.person_id, from_at=one.from_at, until=one.until)
         for one in row.owners
     )
 
 
-def _grants(row: SiteRow) -> tuple[Grant, ...]:
+def _grants(row: SiteRow | SimpleNamespace) -> tuple[Grant, ...]:
     return tuple(as_grant(one, row.public_key) for one in row.grants)

@@ -19,7 +19,7 @@ from autarco_portal.people import (
     Source,
 )
 from autarco_portal.site import SiteError
-from autarco_portal.store import access_query, attributes, organisations, people
+from autarco_portal.store import access_query, attributes, organisations, people, record_query
 from autarco_portal.store.engine import StoreError, reading, writing
 from autarco_portal.store.keys import new_identifier, new_public_key
 from autarco_portal.store.site_rows import (
@@ -100,7 +100,8 @@ class Sites:
 
     def record(self, public_key: str) -> SiteRecord | None:
         """Returns everything of a site, or None."""
-        return self._one(SiteRow.public_key == public_key)
+        with reading(self._engine) as session:
+            return record_query.record(session.connection(), public_key)
 
     def by_number(self, number: int) -> SiteRecord | None:
         """Returns everything of the site with an API client's number, or None."""
@@ -197,6 +198,16 @@ class Sites:
                 .order_by(SiteRow.number, InverterRow.inverter_id)
             )
             return [(key, serial, bool(hangs)) for key, serial, hangs in rows]
+
+    def placed(self) -> list[tuple[str, str, float]]:
+        """Returns each inverter of the fleet: its number, its site's time zone, its W."""
+        with reading(self._engine) as session:
+            rows = session.execute(
+                select(InverterRow.serial_number, SiteRow.time_zone, InverterRow.pac0)
+                .join(SiteRow, SiteRow.number == InverterRow.site_number)
+                .order_by(InverterRow.inverter_id)
+            )
+            return [(serial, zone, pac0) for serial, zone, pac0 in rows]
 
     def several(self, public_keys: Sequence[str]) -> list[SiteRecord]:
         """Returns everything of some sites, by number; the unknown ones are left out.

@@ -37,7 +37,7 @@ class Throttles:
 
     def succeeded(self, key_hash: str, *, forgive: bool) -> None:
         """Takes the try back, or everything."""
-        with writing(self._engine) as session:
+        with writing(self._engine, is_note=True) as session:
             row = session.get(ThrottleRow, key_hash, with_for_update=True)
             if row is None:
                 return
@@ -49,14 +49,14 @@ class Throttles:
 
     def sweep(self, before: datetime) -> int:
         """Forgets those without a failure since then; returns how many."""
-        with writing(self._engine) as session:
+        with writing(self._engine, is_note=True) as session:
             gone = affected(
                 session, delete(ThrottleRow).where(ThrottleRow.last_failure_at < before)
             )
             return gone
 
     def _attempt(self, key_hash: str, now: datetime, rules: ThrottleRules) -> timedelta | None:
-        with writing(self._engine) as session:
+        with writing(self._engine, is_note=True) as session:
             row = session.scalar(
                 select(ThrottleRow).where(ThrottleRow.key_hash == key_hash).with_for_update()
             )
