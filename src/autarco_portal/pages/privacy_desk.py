@@ -64,7 +64,9 @@ def desk(portal: Here, visitor: Visiting, which: Which = "") -> Response[str]:
             )
             for one in office.contested()
         ),
-        attention=tuple(privacy_duties.attention(portal.store, visitor.now)),
+        attention=tuple(
+            privacy_duties.attention(portal.store, visitor.now, visitor.language.value)
+        ),
         shows_all=shows_all,
         rights=tuple(right.value for right in Right),
         channels=tuple(channel.value for channel in BY_STAFF),
