@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from autarco_portal.site_record import SiteRecord
 
 
+NO_DAY = "expected a day, as 2026-06-21"
+
+
 @get("/sites/{key:str}/people", sync_to_thread=True)
 def site_people(
     portal: Here, accounts: Door, visitor: Visiting, key: FromPath[str]
@@ -44,15 +47,14 @@ def grant(
     record, actor = viewable(portal, visitor.actor, key), visitor.actor
     if not may(actor, Action.GRANT_ACCESS, record.access):
         raise PermissionDeniedException
-    until = form.get("until", "")
     try:
         SiteAccessDesk(portal, accounts, record, actor).give(
             form.get("email", ""),
             why=form.get("why", ""),
-            until=date.fromisoformat(until) if until else None,
+            until=_day(form.get("until", "")),
             language=visitor.language.value,
         )
-    except (PeopleError, StoreError, ValueError) as wrong:
+    except (PeopleError, StoreError) as wrong:
         return _shown(portal, accounts, visitor, record, error=str(wrong))
     return see_other(f"/sites/{key}/people")
 
@@ -162,6 +164,14 @@ def _shown(
 def _is_invited(portal: Portal, person_id: str) -> bool:
     account = portal.store.accounts.get(person_id)
     return account is not None and not account.has_password
+
+
+def _day(text: str) -> date | None:
+    """The day of a form; raises PeopleError for what is none."""
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise PeopleError(NO_DAY) from None
 
 
 HANDLERS = [site_people, grant, end_grant, invite_owner]
