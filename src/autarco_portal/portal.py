@@ -21,15 +21,16 @@ from autarco_portal.audit import AuditEntry
 from autarco_portal.bundle_jobs import BundleJobs
 from autarco_portal.lake_reader import CatalogError
 from autarco_portal.live_fleet import NotReady
-from autarco_portal.live_sites import Remembered, Series, Views
 from autarco_portal.outbox import Outbox
 from autarco_portal.portal_paths import PortalDirectory
+from autarco_portal.remembered import Remembered
 from autarco_portal.web_problems import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from autarco_portal.alarm_record import AlarmRecord
+    from autarco_portal.live_sites import Series, Views
     from autarco_portal.looks import Look
     from autarco_portal.people import Actor
     from autarco_portal.site_record import SiteRecord

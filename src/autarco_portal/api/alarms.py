@@ -11,10 +11,12 @@ from litestar import get, post
 from litestar.exceptions import NotFoundException
 from litestar.params import JSONBody, QueryParameter
 
+from autarco_portal import alarm_record
 from autarco_portal.alarm_record import AlarmFilter
 from autarco_portal.api.access import PROBLEMS, Key, allowed, known, seen
 from autarco_portal.portal import Here
 from autarco_portal.rights import Action, may
+from autarco_portal.site_record import seen_by
 from autarco_portal.web_identity import Asking
 
 if TYPE_CHECKING:
@@ -76,7 +78,14 @@ def list_alarms(
     if len(found) > limit:
         query = {"open": str(only_open).lower(), "offset": offset + limit, "limit": limit}
         following = f"/api/v1/alarms?{urlencode(query)}"
-    return AlarmPage(items=[_alarm(one, who) for one in found[:limit]], next=following)
+    keys = sorted({one.incident.site_id for one in found})
+    sites = {one.public_key: seen_by(who, one) for one in portal.store.sites.several(keys)}
+    shown = [
+        alarm_record.of_site(one, sites[one.incident.site_id])
+        for one in found[:limit]
+        if one.incident.site_id in sites
+    ]
+    return AlarmPage(items=[_alarm(one, who) for one in shown if one is not None], next=following)
 
 
 @get("/sites/{key:str}/alarms", sync_to_thread=True, summary="List a site's alarms",
@@ -84,7 +93,8 @@ def list_alarms(
 def list_site_alarms(portal: Here, actor: Asking, key: Key, only_open: Only = False) -> list[Alarm]:
     """The newest first."""
     who, record = seen(portal, actor, key)
-    found = portal.store.alarms.of_site(record.public_key)
+    all_ = [alarm_record.of_site(one, record) for one in portal.store.alarms.of_site(key)]
+    found = [one for one in all_ if one is not None]
     return [_alarm(one, who) for one in found if one.incident.is_open or not only_open]
 
 
@@ -99,8 +109,14 @@ def acknowledge_alarm(portal: Here, actor: Asking, data: JSONBody[Acknowledgemen
     record = portal.sites.record(found.incident.site_id, who.at)
     if record is None or not may(who, Action.VIEW_SITE, record.access):
         raise NotFoundException("no such alarm")
+    record = seen_by(who, record)
+    if alarm_record.of_site(found, record) is None:
+        raise NotFoundException("no such alarm")
     allowed(who, Action.ACKNOWLEDGE_ALARM, record)
-    return _alarm(portal.acknowledge(found, who, data.note), who)
+    done = alarm_record.of_site(portal.acknowledge(found, who, data.note), record)
+    if done is None:
+        raise NotFoundException("no such alarm")
+    return _alarm(done, who)
 
 
 def _alarm(record: AlarmRecord, who: Actor) -> Alarm:

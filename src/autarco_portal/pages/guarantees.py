@@ -10,6 +10,7 @@ from litestar import Response, get
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
+from autarco_portal import guarantee_record
 from autarco_portal.guarantee_contract import Contract, anniversary, guaranteed_kwh
 from autarco_portal.live_fleet import NotReady
 from autarco_portal.pages import models
@@ -20,6 +21,7 @@ from autarco_portal.pages.words import N_, Words
 from autarco_portal.portal import Here, Portal
 from autarco_portal.privacy import human_decision
 from autarco_portal.rights import Action, may
+from autarco_portal.site_record import seen_by
 from autarco_portal.web_problems import Unavailable
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def guarantees(portal: Here, visitor: Visiting) -> Response[str]:
     for record in mine:
         site = portal.store.sites.record(record.contract.site_id)
         if site is not None and may(actor, Action.VIEW_GUARANTEE, site.access):
-            settled = portal.store.guarantees.settlements(record.contract.contract_id)
+            settled = _settled(portal, seen_by(actor, site), record.contract.contract_id)
             rows.append(_row(record, settled, site.name, visitor))
     return show(
         visitor,
@@ -58,7 +60,7 @@ def guarantee(portal: Here, visitor: Visiting, contract: FromPath[str]) -> Respo
     if record is None:
         raise NotFoundException
     site = _insured(portal, actor, record.contract.site_id)
-    settled = tuple(portal.store.guarantees.settlements(contract))
+    settled = _settled(portal, site, contract)
     today = visitor.now.astimezone(ZoneInfo(record.contract.time_zone)).date()
     return show(
         visitor,
@@ -74,6 +76,11 @@ def guarantee(portal: Here, visitor: Visiting, contract: FromPath[str]) -> Respo
         tab="guarantees",
         json_path=f"/api/v1/sites/{site.public_key}/guarantees",
     )
+
+
+def _settled(portal: Portal, site: SiteRecord, contract: str) -> tuple[SettlementRecord, ...]:
+    all_ = portal.store.guarantees.settlements(contract)
+    return tuple(guarantee_record.seen_from(all_, site.seen_from_day))
 
 
 def _contestable(portal: Portal, visitor: Visitor, contract: str) -> datetime | None:
@@ -136,10 +143,15 @@ def _year(contract: Contract, today: date) -> int:
 def _so_far(
     portal: Portal, site: SiteRecord, contract: Contract, today: date, visitor: Visitor
 ) -> models.YearSoFar | None:
-    """None before the first year began, after the last one, and before the lake was read."""
+    """None before the first year began, after the last one, and before the lake was read.
+
+    Also where it began in the time of a former owner: a part of a year beside a whole one misleads.
+    """
     year = _year(contract, today)
     starts_on, ends_before = anniversary(contract, year), anniversary(contract, year + 1)
     if not starts_on <= today < ends_before:
+        return None
+    if site.seen_from_day is not None and site.seen_from_day > starts_on:
         return None
     try:
         parts = portal.energy(site, visitor.now, [starts_on, ends_before])
