@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 from sqlalchemy import ColumnElement, Date, Engine, Table, and_, false, func, insert, or_, select
 
-from autarco_portal import guarantee
 from autarco_portal.people import SiteOwner
 from autarco_portal.person_record import Households, PersonRecords, Present, Record
 from autarco_portal.rights import owned_from
 from autarco_portal.site_record import whole_day_from
-from autarco_portal.store import privacy_tables, record_tables  # noqa: F401 - tables of Base
+from autarco_portal.store import (  # noqa: F401 - tables of Base
+    person_past,
+    privacy_tables,
+    record_tables,
+)
 from autarco_portal.store.declarative import Base, Instant
 from autarco_portal.store.engine import StoreError, reading, writing
 from autarco_portal.store.person_rules import REACHES, REFERENCED, Reach, Way
@@ -151,9 +154,10 @@ def _together(home: Households, brought: Sequence[Present]) -> tuple[Present, ..
 
 
 def _found(session: Session, person: PersonRow, home: Households) -> Rows:
-    houses = session.scalars(select(SiteRow).where(SiteRow.public_key.in_(home.sites))).all()
-    numbers = {row.number: home.sites[row.public_key] for row in houses}
-    days = {row.number: home.first_days.get(row.public_key) for row in houses}
+    numbers = {
+        row.number: home.sites[row.public_key]
+        for row in session.scalars(select(SiteRow).where(SiteRow.public_key.in_(home.sites)))
+    }
     found: Rows = {}
 
     def rows(table: str) -> list[dict[str, Any]]:
@@ -165,17 +169,9 @@ def _found(session: Session, person: PersonRow, home: Households) -> Rows:
                 .order_by(*_TABLES[table].primary_key.columns)
             )
             found[table] = [dict(row) for row in session.execute(statement).mappings()]
-            if table == "settlements":
-                found[table] = [row for row in found[table] if is_his(row)]
+            if home.first_days:
+                found[table] = person_past.of_his_time(session, table, found[table], home, found)
         return found[table]
-
-    def is_his(row: dict[str, Any]) -> bool:
-        """A period that ended before the house was his was settled with another."""
-        bought = {one["contract_id"]: days.get(one["site_number"]) for one in rows("guarantees")}
-        first_day = bought.get(row["contract_id"])
-        if first_day is None:
-            return True
-        return guarantee.from_json(row["document"].encode()).years[-1].ends_before > first_day
 
     def where(way: Way, table: Table) -> ColumnElement[bool]:
         column = table.c[way.column]
