@@ -95,7 +95,7 @@ $(QUESTDB): .ci/questdb/pom.xml
 
 FLEET := --package autarco-fleet --bins --examples
 
-bench: setup $(BENCH_VENV)/.packages $(QUESTDB)  ## Measures speed beside peers and baselines, half an hour; see benchmarks/results
+bench: setup $(BENCH_VENV)/.packages $(QUESTDB)  ## Measures speed beside peers and baselines, some 18 minutes; see benchmarks/results
 	@$(STEP) "build the load fleet" cargo build --release --locked --quiet $(FLEET)
 	@$(STEP) "measure" $(BIN)/python benchmarks/bench.py
 

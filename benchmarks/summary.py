@@ -208,18 +208,18 @@ BUDGETS: tuple[tuple[str, str, str, Callable[[dict[str, Any]], tuple[str, bool]]
         _peers("one by one"),
     ),
     (
-        "the same, batches of ready rows to peers, confirmed as one; frames of devices to ours, 64 "
-        "per write",
-        "> 1",
-        "peers",
-        _peers("batches"),
-    ),
-    (
         "the same, frames of devices to both: to peers through a gateway that checks, decodes and "
         "answers",
         "> 1",
         "peers",
         _peers("batches from devices"),
+    ),
+    (
+        "beside it, another job: to peers rows made ready elsewhere, confirmed as one batch; to "
+        "ours frames of devices, each confirmed by itself",
+        "> 1",
+        "peers",
+        _peers("batches"),
     ),
 )
 

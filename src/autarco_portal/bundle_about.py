@@ -63,9 +63,15 @@ _PURPOSES: dict[Purpose, tuple[str, str]] = {
 _LOGIC: dict[str, tuple[str, str]] = {
     "alarms": (
         "Een melding ontstaat als uw installatie afwijkt van wat zij volgens weer en buren had "
-        "moeten opbrengen, als een omvormer een fout meldt, of als er geen berichten komen.",
+        "moeten opbrengen, als een omvormer een fout meldt, of als er geen berichten komen. "
+        "Eerst hoort wie uw installatie onderhoudt ervan, na een week wie haar verkocht, na twee "
+        "weken u; en u meteen als er een garantie in het geding is, de verbinding weg is of "
+        "niemand de installatie onderhoudt, en na een dag als zij niets opwekt.",
         "An alarm is raised when your system departs from what weather and neighbours say it "
-        "should have made, when an inverter reports a fault, or when no messages come.",
+        "should have made, when an inverter reports a fault, or when no messages come. Who looks "
+        "after your system hears of it first, its seller after a week, you after two; and you at "
+        "once where a guarantee is at stake, the connection is lost or nobody looks after the "
+        "system, and after a day where it makes nothing.",
     ),
     "guarantee": (
         "Wat de teller van uw omvormer telde, wordt vergeleken met de gegarandeerde opbrengst; "

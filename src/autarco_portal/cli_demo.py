@@ -66,6 +66,7 @@ def _show_portal(data: Path) -> None:
         count = demo.answers(address, by_role["owner"])
         print(f"the portal is at {address}, with {count} sites of the owner; who can sign in:")
         _show_accounts(accounts)
+        print(f"who would hear of the alarms:\n  autarco-portal notify --dry-run --data {data}")
         if not sys.stdin.isatty():
             return
         print("the town lived in June 2025: choose a day there; Enter: codes of now, Ctrl-C: end")

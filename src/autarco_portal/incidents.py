@@ -71,7 +71,7 @@ class CloseReason(StrEnum):
 
 
 class IncidentRules(msgspec.Struct, frozen=True, kw_only=True):
-    """When incidents close and who hears of them (reference 2.3 unless said otherwise)."""
+    """When incidents close, and until when to act (reference 2.3 unless said otherwise)."""
 
     recovered_days: int = 3
     """Healthy days in a row, unknown ones aside, that close an incident."""
@@ -79,8 +79,6 @@ class IncidentRules(msgspec.Struct, frozen=True, kw_only=True):
     """A stick that sends again is back. Our choice."""
     reevaluate: timedelta = timedelta(hours=48)
     """A day may be judged again for so long after its end; older verdicts stand."""
-    owner_after: timedelta = timedelta(days=7)
-    owner_after_zero: timedelta = timedelta(hours=24)
     respond_within: timedelta = timedelta(days=30)
     """Autarco compensates what is lost if somebody acts within this time of the report."""
     regional_share: float = 0.20
@@ -147,13 +145,6 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.site_id}:{subject}:{self.cause}:{self.detected_at:%Y%m%dT%H%M%SZ}"
 
 
-class Duty(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is to hear of an incident now."""
-
-    installer: bool
-    owner: bool
-
-
 def fold(
     incidents: Iterable[Incident],
     verdicts: Iterable[Verdict],
@@ -190,19 +181,24 @@ def with_what_people_did(found: Iterable[Incident], before: Iterable[Incident]) 
     return [_as_people_left_it(incident, known) for incident in found]
 
 
-def _as_people_left_it(incident: Incident, before: Sequence[Incident]) -> Incident:
-    def is_same(old: Incident) -> bool:
-        if old.incident_id == incident.incident_id:
-            return True
-        ends = incident.closed_at
-        return _key(old) == _key(incident) and (
-            incident.opened_at <= old.opened_at and (ends is None or old.opened_at < ends)
-        )
+def continues(incident: Incident, old: Incident) -> bool:
+    """Whether an incident is another one's, found anew under another name.
 
+    It is if it has that one's cause and inverter and lasted when that one began.
+    """
+    if old.incident_id == incident.incident_id:
+        return True
+    ends = incident.closed_at
+    return _key(old) == _key(incident) and (
+        incident.opened_at <= old.opened_at and (ends is None or old.opened_at < ends)
+    )
+
+
+def _as_people_left_it(incident: Incident, before: Sequence[Incident]) -> Incident:
     def first(stamps: Iterable[datetime | None]) -> datetime | None:
         return min((stamp for stamp in stamps if stamp is not None), default=None)
 
-    mine = [incident, *filter(is_same, before)]
+    mine = [incident, *(old for old in before if continues(incident, old))]
     return msgspec.structs.replace(
         incident,
         installer_notified_at=first(one.installer_notified_at for one in mine),
@@ -240,29 +236,6 @@ def without_regional(
         else:
             kept.append(verdict)
     return kept
-
-
-def duty(incident: Incident, now: datetime, rules: IncidentRules | None = None) -> Duty:
-    """Tells who must be notified now and has not been.
-
-    The installer at once; the owner where nobody acknowledged for 7 days (24 hours without any
-    production), or at once for a lost connection, which only the owner can mend; that of half an
-    hour is nobody's worry, it often comes back alone.
-    """
-    rules = rules or IncidentRules()
-    if not incident.is_open or incident.severity is Severity.INFO:
-        return Duty(installer=False, owner=False)
-    waits = rules.owner_after
-    if incident.cause in (Cause.ZERO_DAY, Cause.OUTAGE):
-        waits = rules.owner_after_zero
-    is_owners = incident.cause is Cause.COMMUNICATION_LOSS
-    if is_owners and incident.severity is not Severity.ALARM:
-        return Duty(installer=False, owner=False)
-    is_late = incident.acknowledged_at is None and now - incident.detected_at >= waits
-    return Duty(
-        installer=incident.installer_notified_at is None,
-        owner=incident.owner_notified_at is None and (is_owners or is_late),
-    )
 
 
 def respond_by(incident: Incident, rules: IncidentRules | None = None) -> datetime | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from autarco_ingest import file_lock
 from autarco_portal import mail, mail_smtp
 from autarco_portal.mail import MailError
 from autarco_portal.mail_smtp import Result
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from autarco_portal.mail_smtp import Connection, MailSettings
+    from autarco_portal.portal_paths import PortalDirectory
     from autarco_portal.store import Store
     from autarco_portal.store.mails import Waiting
 
@@ -34,6 +36,15 @@ class Sent(msgspec.Struct, kw_only=True):
     delivered: int = 0
     refused: int = 0
     deferred: int = 0
+
+
+def send_waiting(
+    store: Store, directory: PortalDirectory, settings: MailSettings, now: datetime
+) -> Sent:
+    """Sends everything that is due while no other process does; raises MailError, OSError."""
+    directory.root.mkdir(mode=0o700, exist_ok=True)
+    with file_lock.held(directory.mail_lock):
+        return send_due(store, settings, now)
 
 
 def send_due(store: Store, settings: MailSettings, now: datetime) -> Sent:

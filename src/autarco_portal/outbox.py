@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from autarco_ingest import file_lock
 from autarco_portal import mail_queue, privacy_settings
 from autarco_portal.mail import MailError
 from autarco_portal.privacy.error import PrivacyError
@@ -61,8 +60,7 @@ class Outbox:
             first()
             settings = privacy_settings.load(self._directory.root / "privacy.toml")
             if settings.mail is not None:
-                with file_lock.held(self._directory.mail_lock):
-                    mail_queue.send_due(self._store, settings.mail, self._now())
+                mail_queue.send_waiting(self._store, self._directory, settings.mail, self._now())
         except (MailError, PrivacyError, OSError) as error:
             log.warning("mail cannot be sent now; it waits", error=str(error))
         except Exception:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from autarco_ingest import file_lock
 from autarco_portal import bundle_jobs, mail_queue, privacy_guarantees
 from autarco_portal.audit import AuditEntry
 from autarco_portal.mail import MailError
@@ -67,9 +66,7 @@ def run(store: Store, eraser: Eraser, settings: PrivacySettings, now: datetime) 
     bundle_jobs.sweep(eraser.portal, now)
     if settings.mail is not None:
         try:
-            eraser.portal.root.mkdir(mode=0o700, exist_ok=True)
-            with file_lock.held(eraser.portal.mail_lock):
-                report.mails = mail_queue.send_due(store, settings.mail, now)
+            report.mails = mail_queue.send_waiting(store, eraser.portal, settings.mail, now)
         except MailError as error:
             report.failures.append(str(error))
     return report

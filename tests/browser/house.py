@@ -30,7 +30,7 @@ from autarco_portal.derived import (
 from autarco_portal.derived_store import DerivedStore, frame
 from autarco_portal.guarantee_contract import Contract
 from autarco_portal.guarantee_record import GuaranteeStatus
-from autarco_portal.incidents import Cause, Severity, State, Verdict
+from autarco_portal.incidents import Cause, Severity, State, Verdict, fold
 from autarco_portal.people import (
     SELF,
     MemberRole,
@@ -211,8 +211,8 @@ def _people_and_sites(store: Store, now: datetime) -> str:
 
 def _alarm(store: Store, now: datetime) -> None:
     day = now - timedelta(days=1)
-    store.alarms.fold(
-        SITE,
+    found = fold(
+        [],
         [
             Verdict(
                 site_id=SITE,
@@ -231,6 +231,7 @@ def _alarm(store: Store, now: datetime) -> None:
         ],
         now,
     )
+    store.alarms.take_over(found, [SITE])
 
 
 def _rights(store: Store, person_id: str, now: datetime) -> None:

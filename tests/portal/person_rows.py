@@ -90,6 +90,8 @@ def _row(table: Table, who: str) -> dict[str, Any]:
         # To an organisation, by the other one.
         row["person_id"] = None
         row["given_by"] = BOB if who == ANNA else ANNA
+    if table.name == "alarm_notices":
+        row["organisation_id"] = None
     if table.name == "personal_attributes":
         row["site_number"] = None
     if table.name == "alarms":

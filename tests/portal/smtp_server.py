@@ -27,13 +27,14 @@ class Inbox:
     def __init__(self) -> None:
         self.messages: list[Message] = []
         self.is_encrypted: list[bool] = []
+        self.takes_all = False
 
     async def handle_RCPT(
         self, server: Any, session: Any, envelope: Any, address: str, options: list[str]
     ) -> str:
         if address.startswith("gone"):
             return f"550 5.1.1 <{address}> is unknown here"
-        if address.startswith("later"):
+        if address.startswith("later") and not self.takes_all:
             return f"451 4.7.1 <{address}> is greylisted"
         envelope.rcpt_tos.append(address)
         return "250 OK"

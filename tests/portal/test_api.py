@@ -16,7 +16,7 @@ from openapi_spec_validator import validate
 from autarco_portal import compat, derived, rate_limit, web
 from autarco_portal.api import readings, tables
 from autarco_portal.derived_store import DerivedStore, frame
-from autarco_portal.incidents import Cause, State, Verdict
+from autarco_portal.incidents import Cause, State, Verdict, fold
 from autarco_portal.portal_paths import PortalDirectory
 from autarco_portal.serve_app import assemble
 from autarco_portal.web_identity import Identities
@@ -181,7 +181,7 @@ def verdict(site: str) -> Verdict:
 
 def test_alarms_are_listed_and_acknowledged_once(world: World) -> None:
     for site in (NORTH, FOREIGN):
-        world.store.alarms.fold(site, [verdict(site)], NOW)
+        world.store.alarms.take_over(fold([], [verdict(site)], NOW), [site])
 
     with TestClient(assemble(world.portal, world.accounts)) as client:
 

@@ -30,6 +30,13 @@ def test_every_planted_fault_is_found_and_nothing_else(
     assert "with 2 sites of the owner" in out
     for role in ("administrator", "support", "privacy-officer", "reseller", "installer", "guest"):
         assert f"{role}@demo.example" in out
+    # Nobody is mailed; who would be is told.
+    assert cli.main(["notify", "--dry-run", "--data", str(data)]) == 0
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()[1:]]
+    assert ["Dakwerk Voorbeeld", "installer", "first", "new", "demo0004", "open_string"] in [
+        row[:6] for row in rows
+    ]
+    assert {row[3] for row in rows} == {"new"}, "the houses of the owner are in order"
 
 
 def planted(fault: str, *causes: Cause) -> demo.Planted:

@@ -12,11 +12,15 @@ import pytest
 from autarco_portal.availability import AvailabilityRules
 from autarco_portal.detection import DetectionRules
 from autarco_portal.detection_intraday import IntradayRules
+from autarco_portal.escalation import EscalationRules
 from autarco_portal.incidents import IncidentRules
 from autarco_portal.peers import PeerRules
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "detection.md"
-RULES = (PeerRules(), DetectionRules(), IntradayRules(), AvailabilityRules(), IncidentRules())
+RULES = (
+    PeerRules(), DetectionRules(), IntradayRules(), AvailabilityRules(), IncidentRules(),
+    EscalationRules(),
+)  # fmt: skip
 
 
 def as_written(value: float | timedelta) -> str:

@@ -13,12 +13,10 @@ from hypothesis import strategies as st
 from autarco_portal.incidents import (
     Cause,
     CloseReason,
-    Duty,
     Incident,
     Severity,
     State,
     Verdict,
-    duty,
     fold,
     respond_by,
     without_regional,
@@ -240,40 +238,6 @@ def test_other_causes_and_other_days_are_no_region() -> None:
 
     assert without_regional(apart, near) == apart
     assert without_regional(unlike, near) == unlike
-
-
-def test_the_installer_hears_at_once_and_the_owner_when_nobody_cares() -> None:
-    (incident,) = fold([], [verdict(0, cause=Cause.UNDERPERFORMANCE)], ends(0))
-
-    assert duty(incident, ends(0)) == Duty(installer=True, owner=False)
-    told = msgspec.structs.replace(incident, installer_notified_at=ends(0))
-    assert duty(told, ends(7) - HOUR) == Duty(installer=False, owner=False)
-    assert duty(told, ends(7)) == Duty(installer=False, owner=True)
-    seen = msgspec.structs.replace(told, acknowledged_at=ends(1))
-    assert duty(seen, ends(9)) == Duty(installer=False, owner=False)
-
-
-def test_without_any_production_the_owner_hears_after_a_day() -> None:
-    (incident,) = fold([], [verdict(0, cause=Cause.ZERO_DAY)], ends(0))
-
-    assert not duty(incident, ends(1) - HOUR).owner
-    assert duty(incident, ends(1)).owner
-
-
-def test_only_the_owner_can_mend_a_connection_but_half_an_hour_worries_nobody() -> None:
-    short = verdict(0, cause=Cause.COMMUNICATION_LOSS)
-    long = verdict(0, cause=Cause.COMMUNICATION_LOSS, severity=Severity.ALARM)
-
-    assert duty(fold([], [short], ends(0))[0], ends(0)) == Duty(installer=False, owner=False)
-    assert duty(fold([], [long], ends(0))[0], ends(0)) == Duty(installer=True, owner=True)
-
-
-def test_nobody_hears_of_what_is_over_or_only_for_information() -> None:
-    (closed,) = history(F, H, H, H)
-    (info,) = fold([], [verdict(0, severity=Severity.INFO)], ends(0))
-
-    assert duty(closed, ends(9)) == Duty(installer=False, owner=False)
-    assert duty(info, ends(9)) == Duty(installer=False, owner=False)
 
 
 def test_the_clock_of_thirty_days_runs_from_the_report() -> None:

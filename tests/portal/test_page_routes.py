@@ -11,10 +11,13 @@ import pytest
 from litestar.testing import TestClient
 from msgspec import structs
 
-from autarco_portal.incidents import Cause, Severity, State, Verdict
+from autarco_portal.escalation import Addressee, Due, Party, Step, Why
+from autarco_portal.incidents import Cause, Severity, State, Verdict, fold
 from autarco_portal.pages import my_data, policy, privacy_desk, site_people
 from autarco_portal.pages.web import HANDLERS
-from autarco_portal.people import MemberRole
+from autarco_portal.people import MemberRole, OrganisationKind
+from autarco_portal.privacy.letter import Letter
+from autarco_portal.privacy.policy import DeliveryState
 from autarco_portal.serve_app import assemble
 from page_samples import guarantee_page
 from page_visitor import TOKEN, Browser, Keys, text_of
@@ -40,8 +43,8 @@ if TYPE_CHECKING:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     world = World(tmp_path_factory.mktemp("pages"))
     day = world.now - timedelta(days=1)
-    world.store.alarms.fold(
-        NORTH,
+    found = fold(
+        [],
         [
             Verdict(
                 site_id=NORTH,
@@ -60,6 +63,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         ],
         world.now,
     )
+    world.store.alarms.take_over(found, [NORTH])
     contract = structs.replace(guarantee_page().contract, site_id=NORTH)
     world.store.guarantees.add(contract, world.now)
     yield world
@@ -336,6 +340,35 @@ def test_a_site_without_data_explains_itself(browser: Browser) -> None:
 
 def test_a_hybrid_site_answers(browser: Browser) -> None:
     assert browser.sign_in("owner").get(f"/sites/{HYBRID}").status_code == 200
+
+
+def test_an_alarm_says_what_was_told_to_whom_by_what_they_are_and_not_who(
+    browser: Browser, incident: str, world: World
+) -> None:
+    record = world.store.sites.record(NORTH)
+    assert record is not None
+    (care,) = (one for one in record.roles if one.kind is OrganisationKind.MAINTENANCE)
+    organisation = world.store.organisations.get(care.organisation_id)
+    assert organisation is not None
+    due = Due(
+        incident_id=incident, step=Step.FIRST, party=Party.MAINTENANCE, why=Why.NEW,
+        addressee=Addressee(organisation_id=care.organisation_id),
+    )  # fmt: skip
+    told = world.store.alarm_notices.queue(
+        [due], lambda _: Letter(subject="s", text="t"), now=world.now, language="nl",
+        recipient="care@example.org",
+    )  # fmt: skip
+    assert told == [due]
+    shown = text_of(browser.sign_in("guest").get(f"/alarms/{incident}"))
+    assert "De onderhoudspartij kreeg bericht" not in shown, "it has not left yet"
+    (waiting,) = world.store.mails.due(world.now)
+    world.store.mails.note(waiting.mail_id, DeliveryState.DELIVERED, world.now)
+    shown = text_of(browser.get(f"/alarms/{incident}"))
+    assert "De onderhoudspartij kreeg bericht" in shown
+    assert organisation.name not in shown
+    listed = browser.get(f"/api/v1/sites/{NORTH}/alarms").json()
+    (notices,) = (one["notices"] for one in listed if one["incident_id"] == incident)
+    assert [(one["party"], one["step"]) for one in notices] == [("maintenance", "first")]
 
 
 def test_an_alarm_is_taken_on_by_who_may_and_says_by_whom(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import privacy_samples as samples
 from autarco_portal import permitted
 from autarco_portal.audit import AuditEntry
-from autarco_portal.incidents import Cause, State, Verdict
+from autarco_portal.incidents import Cause, State, Verdict, fold
 from autarco_portal.privacy import suspension
 from autarco_portal.privacy.processing import Purpose
 
@@ -22,7 +22,7 @@ def broken(store: Store, site: str) -> None:
         site_id=site, cause=Cause.ZERO_DAY, day=NOW.date(), state=State.FAULTY, alarm=True,
         ends=NOW, method="test",
     )  # fmt: skip
-    store.alarms.fold(site, [verdict], NOW)
+    store.alarms.take_over(fold([], [verdict], NOW), [site])
 
 
 def test_each_job_leaves_out_whoever_said_no_to_it(store: Store) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from litestar.testing import TestClient
 
-from autarco_portal.incidents import Cause, Severity, State, Verdict
+from autarco_portal.incidents import Cause, Severity, State, Verdict, fold
 from autarco_portal.people import SELF, MemberRole
 from autarco_portal.privacy.human_decision import Effect
 from autarco_portal.privacy.policy import Version
@@ -341,13 +341,16 @@ def test_alarms_are_listed_by_state_cause_and_severity(
     world: World, client: TestClient[Litestar], keys: Keys
 ) -> None:
     day = world.now - timedelta(days=1)
-    for cause, severity in ((Cause.OUTAGE, Severity.ALARM), (Cause.CLIPPING, Severity.INFO)):
-        verdict = Verdict(
+    verdicts = [
+        Verdict(
             site_id=NORTH, inverter_sn=NEW, cause=cause, day=day.date(), state=State.FAULTY,
             alarm=True, severity=severity, begins=day, ends=day + timedelta(hours=2),
             lost_kwh=1.0, method="a test", evidence={},
-        )  # fmt: skip
-        made = world.store.alarms.fold(NORTH, [verdict], world.now)
+        )
+        for cause, severity in ((Cause.OUTAGE, Severity.ALARM), (Cause.CLIPPING, Severity.INFO))
+    ]  # fmt: skip
+    made = fold([], verdicts, world.now)
+    world.store.alarms.take_over(made, [NORTH])
     outage = next(one for one in made if one.cause is Cause.OUTAGE)
     world.store.alarms.acknowledge(
         outage.incident_id, by=world.ids["installer"], now=world.now, note="Ik kijk vrijdag"

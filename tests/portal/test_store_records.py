@@ -26,6 +26,7 @@ from autarco_portal.store.engine import writing
 
 if TYPE_CHECKING:
     from autarco_portal.guarantee import Settlement
+    from autarco_portal.incidents import Incident
     from autarco_portal.store import Store
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -63,20 +64,27 @@ def days(*states: State, key: str = "k7m2q9xd") -> list[Verdict]:
 FAULTY, HEALTHY = State.FAULTY, State.HEALTHY
 
 
-def test_alarms_are_what_the_rule_folds_and_come_back_whole(store: Store) -> None:
+def judged(
+    store: Store, found: list[Verdict], now: datetime = NOW, key: str = "k7m2q9xd"
+) -> list[Incident]:
+    """Takes over what an analysis makes of a site's verdicts from the beginning."""
+    after = fold([], found, now)
+    store.alarms.take_over(after, [key])
+    return after
+
+
+def test_alarms_are_what_the_analysis_found_and_come_back_whole(store: Store) -> None:
     key = site(store)
     found = days(FAULTY, FAULTY)
-    expected = fold([], found, NOW)
-    assert store.alarms.fold(key, found, NOW) == expected
+    expected = judged(store, found)
     assert [one.incident for one in store.alarms.of_site(key)] == expected
-    assert store.alarms.fold(key, found, NOW + DAY) == expected
+    assert judged(store, found) == expected
     assert [one.incident for one in store.alarms.open()] == expected
     record = store.alarms.get(expected[0].incident_id)
     assert record is not None
     assert record.incident.days[0].evidence == {"ratio": 0.25, "note": None}
-    more = days(FAULTY, FAULTY, HEALTHY, HEALTHY, HEALTHY)[2:]
-    closed = store.alarms.fold(key, more, NOW + DAY)
-    assert [one.is_open for one in closed] == [False]
+    (closed,) = judged(store, days(FAULTY, FAULTY, HEALTHY, HEALTHY, HEALTHY))
+    assert not closed.is_open
     assert store.alarms.open() == []
     assert len(store.alarms.of_sites([key], only_open=False)) == 1
     assert store.alarms.of_sites([key], only_open=True) == []
@@ -84,8 +92,8 @@ def test_alarms_are_what_the_rule_folds_and_come_back_whole(store: Store) -> Non
 
 def test_what_an_analysis_found_replaces_what_was_and_keeps_what_people_did(store: Store) -> None:
     key, other = site(store), site(store, "z2z2z2z2")
-    untouched = store.alarms.fold(other, days(FAULTY, key=other), NOW)
-    (known,) = store.alarms.fold(key, days(FAULTY), NOW)
+    untouched = judged(store, days(FAULTY, key=other), key=other)
+    (known,) = judged(store, days(FAULTY))
     store.alarms.acknowledge(known.incident_id, by="p1", now=NOW + DAY, note="on our way")
     found = fold([], days(FAULTY, FAULTY, key=key), NOW)
 
@@ -106,19 +114,15 @@ def test_what_an_analysis_found_replaces_what_was_and_keeps_what_people_did(stor
     assert [one.incident for one in store.alarms.of_site(other)] == untouched
 
 
-def test_the_first_who_acknowledges_and_the_first_telling_stay(store: Store) -> None:
+def test_the_first_who_acknowledges_stays(store: Store) -> None:
     key = site(store)
-    incident_id = store.alarms.fold(key, days(FAULTY), NOW)[0].incident_id
-    store.alarms.notified(incident_id, NOW, installer=True)
+    incident_id = judged(store, days(FAULTY))[0].incident_id
     store.alarms.acknowledge(incident_id, by="p1", now=NOW + DAY, note="on our way")
     store.alarms.acknowledge(incident_id, by="p2", now=NOW + 2 * DAY, note="me too")
-    store.alarms.notified(incident_id, NOW + 2 * DAY, installer=True, owner=True)
-    store.alarms.fold(key, days(FAULTY, FAULTY)[1:], NOW + 2 * DAY)
+    judged(store, days(FAULTY, FAULTY))
     (record,) = store.alarms.of_site(key)
     assert (record.acknowledged_by, record.acknowledgement) == ("p1", "on our way")
     assert record.incident.acknowledged_at == NOW + DAY
-    assert record.incident.installer_notified_at == NOW
-    assert record.incident.owner_notified_at == NOW + 2 * DAY
     assert len(record.incident.days) == 2
     with pytest.raises(StoreError, match="no such alarm"):
         store.alarms.acknowledge("nothing", by="p1", now=NOW)
@@ -127,30 +131,31 @@ def test_the_first_who_acknowledges_and_the_first_telling_stay(store: Store) -> 
 def test_an_incident_that_swallows_another_takes_over_who_acknowledged(store: Store) -> None:
     key = site(store)
     later = days(HEALTHY, HEALTHY, FAULTY, FAULTY)[2:]
-    swallowed = store.alarms.fold(key, later, NOW)[0].incident_id
+    swallowed = judged(store, later)[0].incident_id
     store.alarms.acknowledge(swallowed, by="p1", now=NOW, note="seen")
-    store.alarms.fold(key, days(FAULTY)[:1], NOW + DAY)
+    judged(store, [*days(FAULTY), *later], NOW + DAY)
     (record,) = store.alarms.of_site(key)
+    assert record.incident.incident_id != swallowed
     assert record.incident.days[0].day == date(2026, 10, 1)
     assert len(record.incident.days) == 3
     assert (record.acknowledged_by, record.acknowledgement) == ("p1", "seen")
     assert record.incident.acknowledged_at == NOW
 
 
-def test_acknowledging_while_days_are_folded_loses_nothing(store: Store) -> None:
+def test_acknowledging_while_days_are_taken_over_loses_nothing(store: Store) -> None:
     key = site(store)
-    incident_id = store.alarms.fold(key, days(FAULTY), NOW)[0].incident_id
+    incident_id = judged(store, days(FAULTY))[0].incident_id
     history = days(*[FAULTY] * 20)
     failed: list[BaseException] = []
 
-    def folds() -> None:
+    def analyses() -> None:
         try:
-            for one in history:
-                store.alarms.fold(key, [one], NOW + DAY)
+            for number in range(1, len(history) + 1):
+                judged(store, history[:number])
         except BaseException as error:
             failed.append(error)
 
-    threads = [threading.Thread(target=folds) for _ in range(2)]
+    threads = [threading.Thread(target=analyses) for _ in range(2)]
     for thread in threads:
         thread.start()
     store.alarms.acknowledge(incident_id, by="p1", now=NOW + DAY)
@@ -165,8 +170,8 @@ def test_acknowledging_while_days_are_folded_loses_nothing(store: Store) -> None
 
 def test_of_a_restricted_site_nobody_is_told(store: Store) -> None:
     key, other = site(store), site(store, "aaaaaaaa")
-    store.alarms.fold(key, days(FAULTY), NOW)
-    store.alarms.fold(other, days(FAULTY, key=other), NOW)
+    judged(store, days(FAULTY))
+    judged(store, days(FAULTY, key=other), key=other)
     store.sites.set_restricted(key, NOW)
     assert [one.incident.site_id for one in store.alarms.open()] == [other]
 
@@ -174,7 +179,7 @@ def test_of_a_restricted_site_nobody_is_told(store: Store) -> None:
 def test_alarms_are_seen_by_who_sees_the_site(store: Store) -> None:
     key, other = site(store), site(store, "aaaaaaaa")
     for one in (key, other):
-        store.alarms.fold(one, days(FAULTY, key=one), NOW)
+        judged(store, days(FAULTY, key=one), key=one)
     owner = store.people.add(name="An", email="an@x.nl", source=SELF, now=NOW).person_id
     store.sites.add_owner(key, owner, NOW)
     actor = store.people.actor(owner, NOW)

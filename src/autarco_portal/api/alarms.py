@@ -11,7 +11,7 @@ from litestar import get, post
 from litestar.exceptions import NotFoundException
 from litestar.params import JSONBody, QueryParameter
 
-from autarco_portal import alarm_record
+from autarco_portal import alarm_record, escalation
 from autarco_portal.alarm_record import AlarmFilter
 from autarco_portal.api.access import PROBLEMS, Key, allowed, known, seen
 from autarco_portal.portal import Here
@@ -20,13 +20,28 @@ from autarco_portal.site_record import seen_by
 from autarco_portal.web_identity import Asking
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from autarco_portal.alarm_record import AlarmRecord
     from autarco_portal.people import Actor
+    from autarco_portal.portal import Portal
+    from autarco_portal.site_record import SiteRecord
 
 PAGE_MAX = 200
 Only = Annotated[bool, QueryParameter(name="open", description="Only what goes on.")]
 Offset = Annotated[int, QueryParameter(ge=0, le=100_000)]
 Limit = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)]
+
+
+class Notice(msgspec.Struct, frozen=True, kw_only=True):
+    """A party was mailed about an alarm."""
+
+    party: str
+    """maintenance, installer, seller or owner; never who."""
+    step: str
+    """first, reminder, seller or owner; docs/operations.md says when each is due."""
+    at: datetime
+    """When the mail server took it."""
 
 
 class Alarm(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +58,7 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     closed_at: datetime | None
     acknowledged_at: datetime | None
     acknowledged_by_me: bool
+    notices: list[Notice]
     lost_kwh: float
     evidence: dict[str, Any]
 
@@ -80,12 +96,7 @@ def list_alarms(
         following = f"/api/v1/alarms?{urlencode(query)}"
     keys = sorted({one.incident.site_id for one in found})
     sites = {one.public_key: seen_by(who, one) for one in portal.store.sites.several(keys)}
-    shown = [
-        alarm_record.of_site(one, sites[one.incident.site_id])
-        for one in found[:limit]
-        if one.incident.site_id in sites
-    ]
-    return AlarmPage(items=[_alarm(one, who) for one in shown if one is not None], next=following)
+    return AlarmPage(items=_alarms(portal, found[:limit], sites, who), next=following)
 
 
 @get("/sites/{key:str}/alarms", sync_to_thread=True, summary="List a site's alarms",
@@ -93,9 +104,9 @@ def list_alarms(
 def list_site_alarms(portal: Here, actor: Asking, key: Key, only_open: Only = False) -> list[Alarm]:
     """The newest first."""
     who, record = seen(portal, actor, key)
-    all_ = [alarm_record.of_site(one, record) for one in portal.store.alarms.of_site(key)]
-    found = [one for one in all_ if one is not None]
-    return [_alarm(one, who) for one in found if one.incident.is_open or not only_open]
+    found = portal.store.alarms.of_site(record.public_key)
+    wanted = [one for one in found if one.incident.is_open or not only_open]
+    return _alarms(portal, wanted, {record.public_key: record}, who)
 
 
 @post("/alarms/acknowledgements", sync_to_thread=True, summary="Acknowledge an alarm",
@@ -113,13 +124,30 @@ def acknowledge_alarm(portal: Here, actor: Asking, data: JSONBody[Acknowledgemen
     if alarm_record.of_site(found, record) is None:
         raise NotFoundException("no such alarm")
     allowed(who, Action.ACKNOWLEDGE_ALARM, record)
-    done = alarm_record.of_site(portal.acknowledge(found, who, data.note), record)
-    if done is None:
-        raise NotFoundException("no such alarm")
-    return _alarm(done, who)
+    done = portal.acknowledge(found, who, data.note)
+    (shown,) = _alarms(portal, [done], {record.public_key: record}, who)
+    return shown
 
 
-def _alarm(record: AlarmRecord, who: Actor) -> Alarm:
+def _alarms(
+    portal: Portal,
+    records: Sequence[AlarmRecord],
+    sites: Mapping[str, SiteRecord],
+    who: Actor,
+) -> list[Alarm]:
+    """As he sees them who sees the sites so."""
+    sent = portal.store.alarm_notices.of([one.incident.incident_id for one in records])
+    shown = []
+    for record in records:
+        site = sites.get(record.incident.site_id)
+        seen = alarm_record.of_site(record, site) if site is not None else None
+        if site is not None and seen is not None:
+            notices = sent.get(seen.incident.incident_id, ())
+            shown.append(_alarm(seen, who, escalation.since(notices, site.seen_from)))
+    return shown
+
+
+def _alarm(record: AlarmRecord, who: Actor, sent: Sequence[escalation.Notice]) -> Alarm:
     incident = record.incident
     return Alarm(
         incident_id=incident.incident_id,
@@ -132,6 +160,10 @@ def _alarm(record: AlarmRecord, who: Actor) -> Alarm:
         closed_at=incident.closed_at,
         acknowledged_at=incident.acknowledged_at,
         acknowledged_by_me=record.acknowledged_by == who.person_id,
+        notices=[
+            Notice(party=one.party.value, step=one.step.value, at=one.at)
+            for one in escalation.told(sent)
+        ],
         lost_kwh=incident.lost_kwh,
         evidence=dict(incident.days[-1].evidence) if incident.days else {},
     )

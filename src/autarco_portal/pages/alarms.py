@@ -9,7 +9,7 @@ from litestar.exceptions import NotFoundException, PermissionDeniedException
 from litestar.params import FromPath, QueryParameter
 from msgspec import structs
 
-from autarco_portal import alarm_record
+from autarco_portal import alarm_record, escalation
 from autarco_portal.alarm_record import AlarmFilter
 from autarco_portal.incidents import Cause, Severity
 from autarco_portal.pages import models
@@ -96,6 +96,9 @@ def alarm(portal: Here, visitor: Visiting, incident: FromPath[str]) -> Response[
         visitor,
         alarm_page(
             record,
+            escalation.since(
+                portal.store.alarm_notices.of([incident]).get(incident, ()), site.seen_from
+            ),
             site_name=site.name,
             time_zone=site.time_zone,
             acknowledged_by=_name(portal, record.acknowledged_by) if sees else "",

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from autarco_portal.store.accounts import Accounts
+from autarco_portal.store.alarm_notices import AlarmNotices
 from autarco_portal.store.alarms import Alarms
 from autarco_portal.store.audit import Audit
 from autarco_portal.store.engine import StoreError as StoreError
@@ -50,6 +51,7 @@ class Store:
         self.second_factors = SecondFactors(engine)
         self.throttles = Throttles(engine)
         self.alarms = Alarms(engine)
+        self.alarm_notices = AlarmNotices(engine)
         self.guarantees = Guarantees(engine)
         self.audit = Audit(engine)
         self.privacy = Privacy(engine)

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Engine, func, or_, select
 from autarco_portal import incidents
 from autarco_portal.alarm_record import AlarmFilter, AlarmRecord
 from autarco_portal.incidents import Cause, Incident, Severity
-from autarco_portal.store import sites
+from autarco_portal.store import alarm_notices, sites
 from autarco_portal.store.engine import StoreError, reading, writing
 from autarco_portal.store.site_rows import seen_in_part, visible_to
 from autarco_portal.store.tables import AlarmRow, SiteRow
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from autarco_portal.incidents import IncidentRules, Verdict
     from autarco_portal.people import Actor
 
 _INCIDENT = msgspec.json.Decoder(Incident)
@@ -32,25 +31,6 @@ class Alarms:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-
-    def fold(
-        self,
-        public_key: str,
-        verdicts: Iterable[Verdict],
-        now: datetime,
-        rules: IncidentRules | None = None,
-    ) -> list[Incident]:
-        """Folds verdicts of one site into its incidents (`incidents.fold`) and returns these all.
-
-        One transaction: what somebody acknowledges meanwhile is not lost.
-        """
-        with writing(self._engine) as session:
-            site = _locked(session, public_key)
-            rows = {row.incident_id: row for row in _of_site(session, site.number)}
-            before = [_INCIDENT.decode(row.incident) for row in rows.values()]
-            after = incidents.fold(before, verdicts, now, rules)
-            _keep(session, site, rows, after)
-        return after
 
     def take_over(self, found: Iterable[Incident], public_keys: Iterable[str]) -> None:
         """Makes these the incidents of the sites, as an analysis found them.
@@ -120,7 +100,7 @@ class Alarms:
             return [_record(row) for row in rows]
 
     def open(self) -> list[AlarmRecord]:
-        """Returns all that go on, the oldest first, for `incidents.duty`; not of restricted sites.
+        """Returns all that go on, the oldest first, for `escalation.due`; not of restricted sites.
 
         Nobody is told anything of a site whose owner wants its data not to be used.
         """
@@ -162,19 +142,6 @@ class Alarms:
                 row.acknowledgement = note
             return _record(row)
 
-    def notified(
-        self, incident_id: str, now: datetime, *, installer: bool = False, owner: bool = False
-    ) -> AlarmRecord:
-        """Keeps who was told and when; the first time stays. Raises StoreError."""
-        with writing(self._engine) as session:
-            row, incident = _locked_alarm(session, incident_id)
-            if installer and incident.installer_notified_at is None:
-                incident = msgspec.structs.replace(incident, installer_notified_at=now)
-            if owner and incident.owner_notified_at is None:
-                incident = msgspec.structs.replace(incident, owner_notified_at=now)
-            _write(row, incident)
-            return _record(row)
-
 
 def _of_his_time(session: Session, actor: Actor) -> list[ColumnElement[bool]]:
     return [
@@ -212,7 +179,7 @@ def _locked(session: Session, public_key: str) -> SiteRow:
 def _locked_alarm(session: Session, incident_id: str) -> tuple[AlarmRow, Incident]:
     number = session.scalar(select(AlarmRow.site_number).where(AlarmRow.incident_id == incident_id))
     if number is not None:
-        # The site's row is what `fold` waits for.
+        # The site's row is what `take_over` waits for.
         session.scalar(select(SiteRow.number).where(SiteRow.number == number).with_for_update())
     row = session.get(AlarmRow, incident_id)
     if row is None:
@@ -254,18 +221,19 @@ def _write(row: AlarmRow, incident: Incident) -> None:
 
 
 def _hand_over(gone: Iterable[AlarmRow], after: Sequence[Incident], session: Session) -> None:
-    """An incident that swallowed another one takes over what was said to that."""
+    """An incident that took another one's place takes over what was said to that, and of it."""
+    session.flush()
     for row in gone:
-        if row.acknowledged_by is None:
-            continue
         old = _INCIDENT.decode(row.incident)
-        for incident in after:
-            is_same = (incident.cause, incident.inverter_sn) == (old.cause, old.inverter_sn)
-            if is_same and incident.acknowledged_at == old.acknowledged_at:
-                heir = session.get(AlarmRow, incident.incident_id)
-                if heir is not None and heir.acknowledged_by is None:
-                    heir.acknowledged_by = row.acknowledged_by
-                    heir.acknowledgement = row.acknowledgement
+        heir = next((one for one in after if incidents.continues(one, old)), None)
+        kept = None if heir is None else session.get(AlarmRow, heir.incident_id)
+        if kept is None:
+            continue
+        alarm_notices.hand_over(session, row.incident_id, kept.incident_id)
+        is_told = kept.acknowledged_at == old.acknowledged_at
+        if row.acknowledged_by is not None and kept.acknowledged_by is None and is_told:
+            kept.acknowledged_by = row.acknowledged_by
+            kept.acknowledgement = row.acknowledgement
 
 
 def _record(row: AlarmRow) -> AlarmRecord:

@@ -13,6 +13,7 @@ import msgspec
 from sqlalchemy import Engine, select
 
 from autarco_portal.privacy.policy import Delivery, DeliveryState, Language
+from autarco_portal.store import alarm_notices
 from autarco_portal.store.account_tables import AccountRow
 from autarco_portal.store.engine import StoreError, reading, writing
 from autarco_portal.store.keys import new_identifier
@@ -131,6 +132,7 @@ class Mails:
             row.attempts += 1
             row.next_at = next_at
             if state is not DeliveryState.QUEUED:
+                alarm_notices.settled(session, mail_id, state, now)
                 row.recipient, row.subject, row.text, row.headers = None, "", "", "{}"
 
     def deliveries(self, notice_id: str) -> list[Delivery]:

@@ -71,6 +71,10 @@ REACHES: dict[str, Reach] = {
         ways=(Way("site", "site_number", since="uploaded_at"),), is_live=True, is_portable=True
     ),
     "alarms": Reach(ways=(Way("site", "site_number", since="opened_at"),), is_live=True),
+    "alarm_notices": Reach(
+        ways=(_ME, Way("row", "incident_id", "alarms", "incident_id")),
+        hidden={"notice_id": _COUNTS},
+    ),
     "guarantees": Reach(ways=(_SITE,), is_live=True),
     "settlements": Reach(
         ways=(Way("row", "contract_id", "guarantees", "contract_id"),), is_live=True

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from datetime import date, datetime  # noqa: TC003 - SQLAlchemy looks at them
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from autarco_portal.store.declarative import Base
@@ -258,6 +258,39 @@ class AlarmRow(Base):
     acknowledgement: Mapped[str | None]
     incident: Mapped[str]
     """JSON of the `incidents.Incident`; the columns repeat what is looked up."""
+
+
+class AlarmNoticeRow(Base):
+    """Somebody is told of an incident: at most once of each step, which the database insists on.
+
+    Made in the transaction that queues the mail.
+    """
+
+    __tablename__ = "alarm_notices"
+    __table_args__ = (
+        CheckConstraint("(person_id IS NULL) <> (organisation_id IS NULL)", name="to_one"),
+        UniqueConstraint("incident_id", "step", "person_id"),
+        UniqueConstraint("incident_id", "step", "organisation_id"),
+    )
+    notice_id: Mapped[int] = mapped_column(primary_key=True)
+    incident_id: Mapped[str] = mapped_column(
+        ForeignKey("alarms.incident_id", ondelete="CASCADE"), index=True
+    )
+    step: Mapped[str]
+    party: Mapped[str]
+    person_id: Mapped[str | None] = mapped_column(
+        ForeignKey("people.person_id", ondelete="CASCADE"), index=True
+    )
+    organisation_id: Mapped[str | None] = mapped_column(
+        ForeignKey("organisations.organisation_id"), index=True
+    )
+    mail_id: Mapped[str | None] = mapped_column(
+        ForeignKey("mails.mail_id", ondelete="SET NULL"), index=True
+    )
+    """Mails go earlier than alarms."""
+    queued_at: Mapped[datetime]
+    delivered_at: Mapped[datetime | None]
+    refused_at: Mapped[datetime | None]
 
 
 class GuaranteeRow(Base):
