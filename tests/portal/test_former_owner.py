@@ -32,7 +32,7 @@ from autarco_portal.portal_paths import PortalDirectory
 from autarco_portal.privacy.sharing import Basis, Disclosure, RecipientKind
 from autarco_portal.serve_app import assemble
 from made_lake import MadeLake
-from portal_world import BATTERY, BEGAN, FIRST, HYBRID, NOW, World
+from portal_world import BATTERY, BEGAN, FIRST, FOREIGN, HYBRID, NOW, World
 from privacy_samples import contract, settlement
 from reading_rows import reading
 
@@ -461,3 +461,34 @@ def test_his_own_time_is_there_from_the_first_moment(answered: Answered) -> None
     assert rows[0]["ts"] == "2026-09-14T11:22:00Z"
     alarms = msgspec.json.decode(quiet[f"/api/v1/sites/{HYBRID}/alarms"][1])
     assert [one["cause"] for one in alarms] == ["clock", "underperformance", "open_string"]
+
+
+def test_an_inverter_that_moved_shows_each_house_its_own_time(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    moved = SOLD + timedelta(hours=3)
+    store = world.store
+    before = store.sites.record(HYBRID)
+    assert before is not None
+    (device,) = before.inverters
+    store.sites.uninstall(HYBRID, BATTERY, SOLD, NOW)
+    store.sites.install(
+        FOREIGN, msgspec.structs.replace(device, installed_at=moved, uninstalled_at=None), NOW
+    )
+    lake = SoldLake(rows(SOLD, LOUD), NOW)
+    fleet = Fleet(lake, tmp_path / "summaries-moved", placed=world._placed)
+    fleet.refresh(NOW)
+    views = Views(fleet, store.sites.record)
+    day = SOLD.date()
+    charged = {}
+    for key in (HYBRID, FOREIGN):
+        site = store.sites.record(key)
+        assert site is not None
+        charged[key] = views.flows(site, NOW, "charged_wh", [day, day + DAY])[day]
+        quarters = views.quarters(site, NOW, first=day, last=day)[BATTERY].quarter_us
+        at = [datetime.fromtimestamp(one / 1e6, UTC) for one in quarters.tolist()]
+        assert all(one < SOLD if key == HYBRID else one >= moved for one in at)
+        assert at
+    # 13 h 22 min of a third of 3,210 W here, 7 h 38 min of a third of 600 W there.
+    assert charged[HYBRID] == pytest.approx(1_070 * 13.37, abs=300)
+    assert charged[FOREIGN] == pytest.approx(200 * 7.63, abs=60)
+    world.close()
