@@ -19,6 +19,7 @@ from autarco_ingest import durable, paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Set
+    from datetime import datetime
     from pathlib import Path
 
     from autarco_portal.site_view import SiteView
@@ -52,16 +53,22 @@ class ShownTotals:
         self._of = _read(file)
         self._is_kept = True
 
-    def raised(self, public_key: str, view: SiteView) -> SiteView:
-        """Returns a site's view with no total lower than it was shown before, and notes it."""
+    def raised(
+        self, public_key: str, view: SiteView, *, seen_from: datetime | None = None
+    ) -> SiteView:
+        """Returns a site's view with no total lower than it was shown before, and notes it.
+
+        Those who may see a site since different moments (`seen_from`) see totals of their own.
+        """
+        key = public_key if seen_from is None else f"{public_key} {seen_from.isoformat()}"
         with self._turn:
-            before = self._of.get(public_key)
+            before = self._of.get(key)
             if before is not None:
                 view = _raised(view, before)
             now = _totals(view)
             if now != before:
                 # As many as the store has sites; `forget_gone` takes out what is no more.
-                self._of[public_key] = now
+                self._of[key] = now
                 self._is_kept = False
         return view
 
@@ -74,7 +81,8 @@ class ShownTotals:
     def forget(self, sites: Iterable[str]) -> None:
         """Forgets sites."""
         with self._turn:
-            self._drop([key for key in sites if key in self._of])
+            known = set(sites)
+            self._drop([key for key in self._of if key.partition(" ")[0] in known])
 
     def keep(self) -> bool:
         """Writes the file if anything is new; returns whether. Raises OSError."""

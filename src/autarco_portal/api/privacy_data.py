@@ -15,6 +15,7 @@ from autarco_portal.audit_page import Line
 from autarco_portal.bundle import Profile
 from autarco_portal.bundle_jobs import BundleState
 from autarco_portal.portal import Here, Portal
+from autarco_portal.privacy import sharing
 from autarco_portal.privacy.sharing import Disclosure
 from autarco_portal.privacy_services import ruled
 from autarco_portal.rights import Action, PersonAccess, may
@@ -81,7 +82,7 @@ def list_disclosures(portal: Here, actor: Asking, key: Key) -> list[Disclosure]:
     who, record = seen(portal, actor, key)
     allowed(who, Action.VIEW_AUDIT, record)
     portal.looked(who, record, "view_audit")
-    return portal.store.privacy.disclosures_of(key)
+    return sharing.about(portal.store.privacy.disclosures_of(key), key, record.seen_from)
 
 
 def bundle_file(portal: Portal, person_id: str, profile: Profile) -> File:
