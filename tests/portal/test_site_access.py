@@ -148,8 +148,8 @@ def test_a_partner_invites_an_owner_through_the_api(
 def test_alarms_are_found_by_state_cause_severity_and_site(
     world: World, client: TestClient[Litestar]
 ) -> None:
-    wrong = [*map(verdict, (NORTH, HYBRID, FOREIGN)), verdict(HYBRID, Cause.STALE)]
-    world.store.alarms.take_over(fold([], wrong, NOW), [NORTH, HYBRID, FOREIGN])
+    verdicts = [*map(verdict, (NORTH, HYBRID, FOREIGN)), verdict(HYBRID, Cause.STALE)]
+    world.store.alarms.take_over(fold([], verdicts, NOW), [NORTH, HYBRID, FOREIGN])
     owner = world.session("owner")
 
     def found(query: str) -> list[tuple[str, str]]:
