@@ -23,7 +23,7 @@ from autarco_portal.inverter_day import DAYLIGHT_ELEVATION
 from autarco_portal.remembered import Believed, Remembered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Sequence, Set
 
     from autarco_portal.inverter_record import InverterRecord
     from autarco_portal.live_fleet import Fleet, Snapshot
@@ -103,14 +103,15 @@ class Views:
         self._views.put(site.public_key, (key, view))
         return view
 
-    def keep_totals(self) -> None:
+    def keep_totals(self, sites: Callable[[], Set[str]]) -> None:
         """Writes down which totals were shown, of inverters that the lake knows still.
 
-        Raises NotReady before the lake was read, and OSError.
+        `sites` gives those that have inverters, by key; of others nothing is kept. Raises NotReady
+        before the lake was read, OSError, and what `sites` raises.
         """
         snapshot = self.fleet.snapshot
         if snapshot.version:
-            self._totals.forget_gone(snapshot.inverters())
+            self._totals.forget_gone(snapshot.inverters(), sites())
         self._totals.keep()
 
     def listed(self, site: SiteRecord, view: SiteView) -> SiteView:

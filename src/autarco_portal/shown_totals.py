@@ -4,13 +4,13 @@ A late correction may lower what a counter is believed to have made. To a progra
 statistics a falling total is a new meter, and the next rise is counted twice: so what was shown
 once is shown until the counter has passed it. The totals are kept in one file, which is written
 once a minute at most and at the end. They are forgotten with what they were made of: of an inverter
-that the lake has forgotten, nothing stays.
+that the lake has forgotten, and of a site that has left the store, nothing stays.
 """
 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import msgspec
 import structlog
@@ -31,11 +31,15 @@ SUMS = (
 """The fields of a `SiteView` whose `to_date` must not fall."""
 
 
+Kwh: TypeAlias = Annotated[int, msgspec.Meta(le=10**12)]
+"""A register has ten digits at most; more is no total that anybody was shown."""
+
+
 class SiteTotals(msgspec.Struct, frozen=True, array_like=True):
     """The highest that was shown of a site, in kWh."""
 
-    sums: dict[str, int]
-    inverters: dict[str, int]
+    sums: dict[str, Kwh]
+    inverters: dict[str, Kwh]
     """By serial number; one that has made nothing is not there."""
 
 
@@ -59,22 +63,23 @@ class ShownTotals:
             if before is not None:
                 view = _raised(view, before)
             now = _totals(view)
-            if now != before:
+            if now != before and (before is not None or any(now.sums.values()) or now.inverters):
                 # As many as the store has sites; `forget_gone` takes out what is no more.
                 self._of[public_key] = now
                 self._is_kept = False
         return view
 
-    def forget_gone(self, known: Set[str]) -> None:
-        """Forgets the sites that have an inverter which is not among the `known` ones."""
+    def forget_gone(self, known: Set[str], sites: Set[str]) -> None:
+        """Forgets all but `sites`, and of these who has an inverter that is not a `known` one."""
         with self._turn:
-            gone = [key for key, one in self._of.items() if not one.inverters.keys() <= known]
-            self._drop(gone)
-
-    def forget(self, sites: Iterable[str]) -> None:
-        """Forgets sites."""
-        with self._turn:
-            self._drop([key for key in sites if key in self._of])
+            gone = [
+                key
+                for key, one in self._of.items()
+                if key not in sites or not one.inverters.keys() <= known
+            ]
+            for key in gone:
+                del self._of[key]
+                self._is_kept = False
 
     def keep(self) -> bool:
         """Writes the file if anything is new; returns whether. Raises OSError."""
@@ -84,30 +89,59 @@ class ShownTotals:
             content = msgspec.json.encode(self._of)
             self._is_kept = True
         try:
-            draft = paths.draft(self._file)
-            draft.touch(mode=0o600)
-            draft.write_bytes(content)
-            durable.replace(draft, self._file)
+            _write(self._file, content)
         except OSError:
             self._is_kept = False
             raise
         return True
 
-    def _drop(self, keys: list[str]) -> None:
-        for key in keys:
-            del self._of[key]
-            self._is_kept = False
+
+def forget(file: Path, sites: Iterable[str]) -> bool:
+    """Takes sites out of what a process kept in `file`; returns whether anything changed.
+
+    What nobody can read may hold them too, so it goes whole. Raises OSError where it cannot be told
+    whether they are in it, or cannot be taken out: an erasure must not pass over that.
+    """
+    try:
+        kept = _decoded(file.read_bytes())
+    except FileNotFoundError:
+        return False
+    except msgspec.DecodeError:
+        file.unlink()
+        durable.sync(file.parent)
+        return True
+    gone = set(sites)
+    left = {key: one for key, one in kept.items() if key not in gone}
+    if len(left) == len(kept):
+        return False
+    _write(file, msgspec.json.encode(left))
+    return True
+
+
+def _write(file: Path, content: bytes) -> None:
+    draft = paths.draft(file)
+    draft.touch(mode=0o600)
+    draft.write_bytes(content)
+    durable.replace(draft, file)
 
 
 def _read(file: Path) -> dict[str, SiteTotals]:
     try:
-        return _DECODER.decode(file.read_bytes())
+        return _decoded(file.read_bytes())
     except FileNotFoundError:
         return {}
     except (OSError, msgspec.DecodeError) as error:
         # Worth a warning, not a portal that does not start: the counters are in the lake.
         log.warning("what was shown before the start is not known", error=str(error))
         return {}
+
+
+def _decoded(content: bytes) -> dict[str, SiteTotals]:
+    try:
+        return _DECODER.decode(content)
+    except UnicodeDecodeError as error:
+        # Of bytes within a text, the decoder says it in another way than of all others.
+        raise msgspec.DecodeError(f"{error.reason} at byte {error.start} of a text") from None
 
 
 def _totals(view: SiteView) -> SiteTotals:
