@@ -21,6 +21,7 @@ from autarco_portal.counter import instant
 from autarco_portal.energy import midnights
 from autarco_portal.inverter_day import DAYLIGHT_ELEVATION
 from autarco_portal.remembered import Believed, Remembered
+from autarco_portal.shown_totals import hanging
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence, Set
@@ -99,7 +100,7 @@ class Views:
             return found[1]
         records = self.inverters(site, snapshot, now)
         view = site_view.site_view(records, now=now, time_zone=site.time_zone)
-        view = self._totals.raised(site.public_key, view)
+        view = self._totals.raised(site.public_key, view, hung=hanging(site.inverters))
         self._views.put(site.public_key, (key, view))
         return view
 
@@ -295,6 +296,8 @@ class Views:
 def _is_replacement(one: Inverter, all_: Sequence[Inverter]) -> bool:
     return any(
         other.uninstalled_at is not None
+        # What hung for no time was written down by mistake.
+        and other.uninstalled_at > other.installed_at
         and other.serial_number != one.serial_number
         and abs(one.installed_at - other.uninstalled_at) <= REPLACED_WITHIN
         for other in all_

@@ -4,11 +4,13 @@ A late correction may lower what a counter is believed to have made. To a progra
 statistics a falling total is a new meter, and the next rise is counted twice: so what was shown
 once is shown until the counter has passed it. The totals are kept in one file, which is written
 once a minute at most and at the end. They are forgotten with what they were made of: of an inverter
-that the lake has forgotten, and of a site that has left the store, nothing stays.
+that the lake has forgotten, and of a site that has left the store, nothing stays. Nor does what was
+shown while another inverter hung there: a wrong one that somebody took down may be a neighbour's.
 """
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Set
     from pathlib import Path
 
+    from autarco_portal.site import Inverter
     from autarco_portal.site_view import SiteView
 
 log = structlog.get_logger(__name__)
@@ -41,6 +44,8 @@ class SiteTotals(msgspec.Struct, frozen=True, array_like=True):
     sums: dict[str, Kwh]
     inverters: dict[str, Kwh]
     """By serial number; one that has made nothing is not there."""
+    hung: str = ""
+    """`hanging` when they were shown; empty where that is not known."""
 
 
 _DECODER = msgspec.json.Decoder(dict[str, SiteTotals])
@@ -56,13 +61,16 @@ class ShownTotals:
         self._of = _read(file)
         self._is_kept = True
 
-    def raised(self, public_key: str, view: SiteView) -> SiteView:
-        """Returns a site's view with no total lower than it was shown before, and notes it."""
+    def raised(self, public_key: str, view: SiteView, *, hung: str = "") -> SiteView:
+        """Returns a site's view with no total lower than it was shown before, and notes it.
+
+        `hung` is `hanging` of its inverters: what was shown with others does not count.
+        """
         with self._turn:
             before = self._of.get(public_key)
-            if before is not None:
+            if before is not None and before.hung in ("", hung):
                 view = _raised(view, before)
-            now = _totals(view)
+            now = _totals(view, hung)
             if now != before and (before is not None or any(now.sums.values()) or now.inverters):
                 # As many as the store has sites; `forget_gone` takes out what is no more.
                 self._of[public_key] = now
@@ -144,8 +152,17 @@ def _decoded(content: bytes) -> dict[str, SiteTotals]:
         raise msgspec.DecodeError(f"{error.reason} at byte {error.start} of a text") from None
 
 
-def _totals(view: SiteView) -> SiteTotals:
+def hanging(inverters: Iterable[Inverter]) -> str:
+    """Returns a short name of which inverters hang or hung at a site, and when."""
+    said = sorted(
+        f"{one.serial_number} {one.installed_at} {one.uninstalled_at}" for one in inverters
+    )
+    return hashlib.blake2b("\n".join(said).encode(), digest_size=8).hexdigest()
+
+
+def _totals(view: SiteView, hung: str) -> SiteTotals:
     return SiteTotals(
+        hung=hung,
         sums={name: getattr(view, name).to_date for name in SUMS},
         inverters={
             one.serial_number: one.energy_total for one in view.inverters if one.energy_total

@@ -198,6 +198,28 @@ def test_totals_of_a_forgotten_inverter_leave_the_portal_s_files(world: World) -
     assert BATTERY.encode() in world.totals.read_bytes()
 
 
+def test_what_a_wrong_inverter_had_made_goes_with_it(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    before = told(world, HYBRID)
+    (stranger,) = world.store.sites.record(FOREIGN).inverters  # type: ignore[union-attr]
+    at = stranger.installed_at
+    world.store.sites.uninstall(FOREIGN, OTHER, at, NOW)
+    world.store.sites.install(HYBRID, stranger, NOW)
+    mixed = told(world, HYBRID)
+    assert mixed["pv_to_date"] > before["pv_to_date"] + 900
+    # It hung there in nobody's house; it is its owner's again.
+    world.store.sites.uninstall(HYBRID, OTHER, at, NOW)
+    after = told(world, HYBRID)
+    assert after == before
+    world.close()
+
+
+def test_a_file_from_before_says_not_what_hung_there_and_counts(tmp_path: Path) -> None:
+    file = tmp_path / "totals.json"
+    file.write_bytes(b'{"site": [{"pv": 101}, {"A": 60}]}')
+    assert ShownTotals(file).raised("site", view(99), hung="0123").pv.to_date == 101
+
+
 def test_totals_of_an_erased_site_leave_a_portal_that_runs(tmp_path: Path) -> None:
     world = World(tmp_path)
     told(world, FOREIGN)
