@@ -118,7 +118,7 @@ def take_back(store: Store, now: datetime) -> int:
     parties = {key: contacts.parties(site) for key, site in sites.items()}
     return store.alarm_notices.withdraw(
         {
-            one.mail_id
+            one.notice_id
             for one in waiting
             if one.site_id not in parties
             or not escalation.concerns_anybody(one.incident)

@@ -365,6 +365,27 @@ def test_whoever_sends_takes_back_what_nobody_may_hear(town: Town, what: str) ->
     assert town.inbox.messages == []
 
 
+def test_who_is_never_reached_is_followed_also_where_his_mails_change_each_day(town: Town) -> None:
+    role = town.organisation("Later BV", OrganisationKind.INSTALLER, "later@x.example")
+    site = town.add_site("later001", role)
+    bob = samples.person(town.store, "Bob", "bob@home.example")
+    others = [town.add_site(f"other00{n}", role, owner=bob) for n in range(6)]
+    (alarm,) = town.judge(Cause.UNDERPERFORMANCE, site=site)
+    heard: dict[int, set[str]] = {}
+    for day, other in enumerate(others):
+        # What a big company's mail tells of is never all true a day later.
+        (record,) = town.judge(Cause.OVER_VOLTAGE, site=other, detected_at=NOW + day * DAY)
+        heard[day] = set(town.run(NOW + day * DAY))
+        town.store.alarms.acknowledge(record.incident_id, by="p1", now=NOW + day * DAY)
+    assert heard == {0: set(), 1: set(), 2: set(), 3: set(), 4: set(), 5: {ANNA}}
+    (told,) = town.store.mails.due(NOW + 20 * DAY)
+    assert told.recipient == "later@x.example"
+    town.inbox.takes_all = True
+    assert set(town.run(NOW + 7 * DAY)) == {"later@x.example"}
+    first = next(one for one in town.notices(alarm.incident_id) if one.step is Step.FIRST)
+    assert (first.queued_at, first.delivered_at) == (NOW, NOW + 7 * DAY)
+
+
 @pytest.mark.parametrize("what", ["withdrawn", "erased"])
 def test_a_mail_about_an_alarm_that_is_gone_goes_too(town: Town, what: str) -> None:
     role = town.organisation("Later BV", OrganisationKind.INSTALLER, "later@x.example")

@@ -37,7 +37,7 @@ _BATCH = 500
 class WaitingNotice(msgspec.Struct, frozen=True, kw_only=True):
     """That a mail which waits tells somebody of an incident."""
 
-    mail_id: str
+    notice_id: int
     recipient: str | None
     """An organisation's address when it was queued."""
     site_id: str
@@ -96,14 +96,16 @@ class AlarmNotices:
                 )
             )  # fmt: skip
             session.flush()
-            session.add_all(
-                AlarmNoticeRow(
-                    incident_id=one.incident_id, step=one.step.value, party=one.party.value,
-                    person_id=one.addressee.person_id,
-                    organisation_id=one.addressee.organisation_id, mail_id=mail_id, queued_at=now,
-                )
-                for one in told
-            )  # fmt: skip
+            for one in told:
+                row = _known(session, one)
+                if row is None:
+                    row = AlarmNoticeRow(
+                        incident_id=one.incident_id, step=one.step.value,
+                        person_id=one.addressee.person_id,
+                        organisation_id=one.addressee.organisation_id, queued_at=now,
+                    )  # fmt: skip
+                    session.add(row)
+                row.party, row.mail_id = one.party.value, mail_id
             return told
 
     def waiting(self) -> list[WaitingNotice]:
@@ -118,25 +120,36 @@ class AlarmNotices:
         with reading(self._engine) as session:
             return [
                 WaitingNotice(
-                    mail_id=row.mail_id or "", recipient=recipient, site_id=key,
+                    notice_id=row.notice_id, recipient=recipient, site_id=key,
                     incident=_INCIDENT.decode(incident), party=Party(row.party),
                     addressee=_addressee(row),
                 )
                 for row, recipient, incident, key in session.execute(wanted)
             ]  # fmt: skip
 
-    def withdraw(self, mail_ids: Collection[str]) -> int:
-        """Takes back mails that wait; returns how many did. What they tell is due again."""
-        if not mail_ids:
+    def withdraw(self, notice_ids: Collection[int]) -> int:
+        """Takes back the mails that wait and tell one of these; returns how many did.
+
+        What else they tell is due again, as of when it was.
+        """
+        if not notice_ids:
             return 0
         with writing(self._engine, is_note=True) as session:
-            return sum(_take_back(session, mail_id) for mail_id in sorted(mail_ids))
+            mails = set[str | None]()
+            for notice_id in sorted(notice_ids):
+                row = session.get(AlarmNoticeRow, notice_id)
+                if row is not None:
+                    mails.add(row.mail_id)
+                    session.delete(row)
+            session.flush()
+            return sum(_take_back(session, mail_id) for mail_id in mails if mail_id is not None)
 
 
 def recall(session: Session, incidents: Select[str]) -> None:
     """Takes back the mails that wait and tell of incidents which go.
 
     Their notices go with them by cascade, and nobody would know any more what such a mail tells.
+    What else it tells is due again.
     """
     wanted = (
         select(AlarmNoticeRow.mail_id)
@@ -148,7 +161,8 @@ def recall(session: Session, incidents: Select[str]) -> None:
         .distinct()
     )
     for mail_id in session.scalars(wanted).all():
-        _take_back(session, mail_id or "")
+        if mail_id is not None:
+            _take_back(session, mail_id)
 
 
 def settled(session: Session, mail_id: str, state: DeliveryState, now: datetime) -> None:
@@ -216,8 +230,13 @@ def _is_still_due(session: Session, due: Due) -> bool:
     row = session.get(AlarmRow, due.incident_id, populate_existing=True)
     if row is None or not concerns_anybody(_INCIDENT.decode(row.incident)):
         return False
-    known = session.scalar(
-        select(AlarmNoticeRow.notice_id).where(
+    known = _known(session, due)
+    return known is None or _notice(known).is_due_again
+
+
+def _known(session: Session, due: Due) -> AlarmNoticeRow | None:
+    return session.scalar(
+        select(AlarmNoticeRow).where(
             AlarmNoticeRow.incident_id == due.incident_id,
             AlarmNoticeRow.step == due.step.value,
             AlarmNoticeRow.person_id == due.addressee.person_id
@@ -225,7 +244,6 @@ def _is_still_due(session: Session, due: Due) -> bool:
             else AlarmNoticeRow.organisation_id == due.addressee.organisation_id,
         )
     )
-    return known is None
 
 
 def _stamp(session: Session, told: AlarmNoticeRow, now: datetime) -> None:
@@ -243,7 +261,8 @@ def _stamp(session: Session, told: AlarmNoticeRow, now: datetime) -> None:
 
 
 def _take_back(session: Session, mail_id: str) -> int:
-    session.execute(delete(AlarmNoticeRow).where(AlarmNoticeRow.mail_id == mail_id))
+    told = update(AlarmNoticeRow).where(AlarmNoticeRow.mail_id == mail_id)
+    session.execute(told.values(mail_id=None))
     return affected(session, delete(MailRow).where(MailRow.mail_id == mail_id))
 
 
@@ -256,4 +275,5 @@ def _notice(row: AlarmNoticeRow) -> Notice:
         incident_id=row.incident_id, step=Step(row.step), party=Party(row.party),
         addressee=_addressee(row),
         queued_at=row.queued_at, delivered_at=row.delivered_at, refused_at=row.refused_at,
+        has_mail=row.mail_id is not None,
     )  # fmt: skip
