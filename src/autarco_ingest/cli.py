@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from autarco_ingest.day_rewrite import DayReport
     from autarco_ingest.finding import Finding
-    from autarco_ingest.maintenance import DayReport, Outcome
+    from autarco_ingest.maintenance import Outcome
     from autarco_ingest.settings import Settings
 
 DONE = 0
@@ -161,7 +162,7 @@ def _parser() -> argparse.ArgumentParser:
         "--due", action="store_true", help="only what the server would do by itself now"
     )
 
-    add("retain", _retain, "Take days out of the tables that the settings do not keep.")
+    add("retain", _retain, "Let old readings age, and take out days that the settings do not keep.")
 
     load = add("load", _load, "Add rows that another instance handed out, each file once.")
     load.add_argument("files", nargs="+", metavar="TABLE=FILE", help="readings=2025.parquet ...")
@@ -402,6 +403,15 @@ def _retain(parsed: argparse.Namespace) -> int:
             print(f"{table}: {len(dates)} days expired, {dates[0]} to {dates[-1]}")
     if not any(outcome.expired.values()):
         print("nothing has expired")
+    if outcome.aged:
+        before = sum(day.rows_before for day in outcome.aged)
+        after = sum(day.rows_after for day in outcome.aged)
+        print(
+            f"readings: {len(outcome.aged)} days aged, {outcome.aged[0].date} to "
+            f"{outcome.aged[-1].date}, {before} rows -> {after} rows"
+        )
+    for table, dates in outcome.held.items():
+        print(f"{table}: held rows of {len(dates)} days stay as they are")
     _tell_deleted(outcome)
     return DONE
 

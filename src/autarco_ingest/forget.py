@@ -30,10 +30,12 @@ import pyarrow.compute as pc
 from autarco_ingest import (
     _core,
     check,
+    day_rewrite,
     durable,
     erasure_search,
     file_lock,
     forgotten,
+    held,
     maintenance,
     paths,
     registry,
@@ -167,6 +169,7 @@ def forget(settings: Settings, subject: Subject, say: Callable[[str], None]) -> 
         raise ForgetError(f"{data.root} is no data directory: it has neither journal nor tables")
     try:
         revision = forgotten.add(data, subject.kind, subject.serial)
+        held.remove(data.held, subject.kind, subject.serial)
         say("refused from now on; taking it out of journal, tail and latest readings")
         _purged(settings, data, revision)
         with file_lock.held(data.maintenance_lock):
@@ -176,6 +179,7 @@ def forget(settings: Settings, subject: Subject, say: Callable[[str], None]) -> 
         StorageError,
         StoreError,
         forgotten.ForgottenError,
+        held.HeldError,
         registry.RegistryError,
         OSError,
         pa.ArrowException,
@@ -205,7 +209,7 @@ def _erase(
             rows[table.name] = sum(found.values())
             for number, day in enumerate(found, start=1):
                 say(f"{table.name}: writing day {number} of {len(found)} anew")
-                maintenance.rewrite_day(table, day, partial(_without, subject, table.schema))
+                day_rewrite.rewrite_day(table, day, partial(_without, subject, table.schema))
             days += len(found)
     if subject.kind == "logger":
         registry.remove(settings.registry.file or data.registry, int(subject.serial))

@@ -2,59 +2,50 @@
 
 - `compact` turns the many small files of a day into few sorted ones (`compaction` says what is in
   them), one commit per day.
-- `retain` takes days out of the tables that are older than the settings keep.
+- `retain` lets old readings age, and takes days out of the tables that are older than the settings
+  keep (`maintenance_retention`).
 - `sweep` deletes what no version of a table needs any more, after a grace period for readers that
   still have the catalog of before, and the log entries that a checkpoint has replaced.
 
-Each may run beside a server, beside itself on another machine, and may be killed at any instant:
-files are written and forced to disk first, then one commit exchanges them for the ones they were
-made from. A commit finds out when one of those was exchanged meanwhile; then the day is done again
-from what there is. Files that batches added meanwhile stay beside the new ones until next time.
+Each may run beside a server, beside itself on another machine, and may be killed at any instant
+(`day_rewrite` says why).
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 import structlog
 
 from autarco_ingest import (
     catalog,
-    compaction,
     file_lock,
+    held,
     lake,
     maintenance_plan,
+    maintenance_retention,
     paths,
     schema,
     set_aside,
     table_store,
 )
+from autarco_ingest.day_rewrite import DayReport, rewrite_day
 from autarco_ingest.lake import LakeError
-from autarco_ingest.lake_table import ConflictError, DataFile, LakeTable
+from autarco_ingest.lake_table import LakeTable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from autarco_ingest.settings import Settings
 
 log = structlog.get_logger(__name__)
-
-ROWS_MAX = 1_000_000
-"""Rows compacted at a time, some 2 GB of memory, and of one file: 3,500 inverters' day."""
-
-CONFLICTS_MAX = 5
-"""Only other maintenance can conflict, and whoever is first has done the work."""
-
-REPEAT_WINDOW = timedelta(hours=6)
-"""A stick that repeats a measurement over midnight does so every few minutes."""
 
 SET_ASIDE_KEPT = timedelta(days=90)
 """Whoever has a backup of a damaged file has brought it back by then."""
@@ -63,25 +54,16 @@ LOG_KEPT = timedelta(days=1)
 """Entries that a checkpoint has replaced stay so long for readers that began before it."""
 
 
-class DayReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one day of one table."""
-
-    table: str
-    date: str
-    files_before: int
-    files_after: int
-    bytes_before: int
-    bytes_after: int
-    rows_before: int
-    rows_after: int
-
-
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What one round of maintenance did."""
 
     days: list[DayReport]
     expired: dict[str, list[str]]
     """Dates taken out of each table."""
+    aged: list[DayReport]
+    """Days whose readings have aged."""
+    held: dict[str, list[str]]
+    """Dates of which some rows stayed as they were, although old: somebody holds them."""
     deleted: int
     """Files that are not stored any more."""
 
@@ -113,16 +95,24 @@ def run(
             before = _named_by(tables)
             failures: list[str] = []
             days = _compact(tables, settings, now, every_day, note, failures) if compact else []
-            expired = _retain(tables, settings, now) if retain else {}
+            old = maintenance_retention.Retained()
+            if retain:
+                old = maintenance_retention.run(
+                    tables, settings.retention, held.load(data.held), now
+                )
+                failures += old.failures
             _renew_catalog(tables, settings, data, before)
             deleted = _sweep(tables, settings, data, now)
             if failures:
                 raise MaintenanceError("; ".join(failures))
-            return Outcome(days=days, expired=expired, deleted=deleted)
+            return Outcome(
+                days=days, expired=old.expired, aged=old.aged, held=old.held, deleted=deleted
+            )
     except (
         LakeError,
         table_store.StoreError,
         catalog.CatalogError,
+        held.HeldError,
         OSError,
         pa.ArrowException,
     ) as error:
@@ -133,78 +123,6 @@ def open_tables(settings: Settings, data: paths.DataDirectory) -> list[LakeTable
     """Opens the tables as a bystander: nothing is created or repaired. Raises LakeError."""
     store = table_store.open_store(settings.lake, data, os.environ)
     return [LakeTable(store, table) for table in schema.TABLES]
-
-
-def rewrite_day(
-    table: LakeTable, day: str, drop: Callable[[pa.Table], pa.Table] = lambda rows: rows
-) -> DayReport | None:
-    """Exchanges all files of a day for compacted ones; None when the day has none.
-
-    `drop` returns the rows that may stay. Raises LakeError.
-    """
-    for attempt in range(1, CONFLICTS_MAX + 1):
-        files = table.refresh()
-        old = [file for file in files if file.date == day]
-        if not old:
-            return None
-        new = []
-        rows_after = 0
-        for rows in _rewritten(table, day, old, files, drop):
-            if rows.num_rows:
-                new.append(table.write(paths.compacted_file(day), rows))
-                rows_after += rows.num_rows
-        try:
-            table.replace(old, new)
-        except ConflictError:
-            # Its files stay for the sweep. Where the answer of an object store got lost, the commit
-            # that seems to have failed may be our own, and then the table names them.
-            if attempt == CONFLICTS_MAX:
-                raise
-            log.info("a day was exchanged by somebody else", table=table.name, date=day)
-        else:
-            return DayReport(
-                table=table.name,
-                date=day,
-                files_before=len(old),
-                files_after=len(new),
-                bytes_before=sum(file.bytes for file in old),
-                bytes_after=sum(file.size for file in new),
-                rows_before=sum(file.rows for file in old),
-                rows_after=rows_after,
-            )
-    raise AssertionError("the last attempt returns or raises")
-
-
-def _rewritten(
-    table: LakeTable,
-    day: str,
-    old: Sequence[DataFile],
-    files: Sequence[DataFile],
-    drop: Callable[[pa.Table], pa.Table],
-) -> Iterator[pa.Table]:
-    """Yields the rows of a day as its compacted files will have them."""
-    if table.name != schema.READINGS.name:
-        yield compaction.merge(table.schema, drop(table.read(old)))
-        return
-    midnight = datetime.combine(date.fromisoformat(day), datetime.min.time(), UTC)
-    eve = (midnight - timedelta(days=1)).date().isoformat()
-    earlier = [file for file in files if file.date == eve]
-    recent = pc.field("ts") >= pa.scalar(midnight - REPEAT_WINDOW, schema.INSTANT)
-    for within in _portions(table, old):
-        eve_of_these = recent if within is None else recent & within
-        # What goes must not make anything a repeat of itself.
-        before = compaction.newest_per_inverter(drop(table.read(earlier, where=eve_of_these)))
-        yield compaction.compact_readings(drop(table.read(old, where=within)), before)
-
-
-def _portions(table: LakeTable, files: Sequence[DataFile]) -> Iterator[pc.Expression | None]:
-    """Yields what selects whole inverters whose rows fit into memory; None selects all."""
-    if sum(file.rows for file in files) <= ROWS_MAX:
-        yield None
-        return
-    serials = table.read(files, columns=["inverter_sn"]).column("inverter_sn")
-    for first, last in compaction.serial_ranges(serials, ROWS_MAX):
-        yield (pc.field("inverter_sn") >= first) & (pc.field("inverter_sn") <= last)
 
 
 def _compact(
@@ -238,30 +156,6 @@ def _compact(
                 reports.append(report)
             table.checkpoint(entries_min=lake.ENTRIES_PER_CHECKPOINT)
     return reports
-
-
-def _retain(tables: Sequence[LakeTable], settings: Settings, now: datetime) -> dict[str, list[str]]:
-    keep = settings.retention
-    days = {
-        schema.READINGS.name: keep.readings_days,
-        schema.SESSIONS.name: keep.sessions_days,
-        schema.QUARANTINE.name: keep.quarantine_days,
-    }
-    expired = {}
-    for table in tables:
-        for attempt in range(1, CONFLICTS_MAX + 1):
-            files = table.refresh()
-            dates = maintenance_plan.days_expired(files, now.date(), days[table.name])
-            try:
-                if dates:
-                    table.replace([file for file in files if file.date in dates], [])
-            except ConflictError:
-                if attempt == CONFLICTS_MAX:
-                    raise
-            else:
-                expired[table.name] = dates
-                break
-    return expired
 
 
 def _sweep(

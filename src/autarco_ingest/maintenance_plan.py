@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from autarco_ingest import paths
+from autarco_ingest.ageing import Age
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -69,6 +70,23 @@ def days_expired(files: Iterable[DataFile], today: date, keep_days: int) -> list
         return []
     oldest_kept = today - timedelta(days=keep_days)
     return sorted({file.date for file in files if date.fromisoformat(file.date) < oldest_kept})
+
+
+def days_ageing(
+    files: Iterable[DataFile], today: date, after_days: Mapping[Age, int]
+) -> dict[str, Age]:
+    """Returns the dates with rows that have not aged as far as they must, and how far that is.
+
+    Rows age when their date ends more than `after_days` days before today; 0 is never.
+    """
+    oldest_kept = {age: today - timedelta(days=days) for age, days in after_days.items() if days}
+    found: dict[str, Age] = {}
+    for file in files:
+        day = date.fromisoformat(file.date)
+        wanted = max((age for age, kept in oldest_kept.items() if day < kept), default=Age.WHOLE)
+        if paths.age(file.name) < wanted:
+            found[file.date] = wanted
+    return dict(sorted(found.items()))
 
 
 def files_to_delete(

@@ -45,6 +45,10 @@ def main() -> int:
     for table, dates in outcome.expired.items():
         if dates:
             events.info("expired", table=table, first=dates[0], last=dates[-1], days=len(dates))
+    for day in outcome.aged:
+        events.info("aged", **msgspec.structs.asdict(day))
+    for table, dates in outcome.held.items():
+        events.info("held rows stay", table=table, days=len(dates))
     if outcome.deleted:
         events.info("deleted replaced files", files=outcome.deleted)
     return 0

@@ -16,6 +16,7 @@ from autarco_ingest import durable, schema
 
 _TAIL_PREFIX = "tail-"
 _COMPACTED_PREFIX = "compact-"
+_AGED_FILE = re.compile(_COMPACTED_PREFIX + r"age(\d)-")
 _BATCH_FILE = re.compile(r"part-(.+)-(\d{12,})(?:\.v\d+)?\.parquet")
 _VERSION = re.compile(r"\d{20}")
 _SCHEMA_MARK = re.compile(r"\.v(\d+)\.parquet$")
@@ -95,6 +96,11 @@ class DataDirectory(msgspec.Struct, frozen=True):
     def forget_key(self) -> Path:
         """The key of those digests."""
         return self.root / "forget.key"
+
+    @property
+    def held(self) -> Path:
+        """Whose rows must not age: a list that the portal writes."""
+        return self.root / "held.json"
 
     @property
     def forgotten_lock(self) -> Path:
@@ -255,12 +261,20 @@ def batch_of(name: str) -> tuple[str, int] | None:
     return (found[1], int(found[2])) if found else None
 
 
-def compacted_file(date: str) -> str:
+def compacted_file(date: str, age: int = 0) -> str:
     """Returns a fresh path, relative to its table, for the compacted rows of a day.
 
     Two nodes may compact one day at once and only one of them commits: they must not share names.
+    `age` is how far the rows have aged (`ageing.Age`).
     """
-    return f"date={date}/{_COMPACTED_PREFIX}{uuid.uuid4().hex}{_suffix()}"
+    mark = f"age{age}-" if age else ""
+    return f"date={date}/{_COMPACTED_PREFIX}{mark}{uuid.uuid4().hex}{_suffix()}"
+
+
+def age(name: str) -> int:
+    """Returns how far all rows of a data file have aged, so that nobody has to open it."""
+    found = _AGED_FILE.match(name.rpartition("/")[2])
+    return int(found[1]) if found else 0
 
 
 def schema_version(name: str) -> int:

@@ -194,7 +194,8 @@ READINGS = Table(
         Column(
             name="time_source",
             type=pa.string(),
-            description="Clock behind ts: stick, inverter, or received (the frame had no time).",
+            description="Clock behind ts: stick, inverter, or received (the frame had no time); "
+            "quarter: an old row that stands for the quarter of an hour it is in.",
             nullable=False,
         ),
         Column(

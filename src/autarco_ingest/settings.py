@@ -152,6 +152,13 @@ class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """How many days each table keeps; 0 keeps for ever."""
 
     readings_days: Annotated[int, Meta(ge=0, description="Days that readings are kept.")] = 0
+    samples_days: Annotated[
+        int,
+        Meta(ge=0, description="Days before readings become one for each quarter of an hour."),
+    ] = 0
+    addresses_days: Annotated[
+        int, Meta(ge=0, description="Days that readings keep the address they came from.")
+    ] = 0
     sessions_days: Annotated[int, Meta(ge=0, description="Days that sessions are kept.")] = 366
     quarantine_days: Annotated[
         int, Meta(ge=0, description="Days that quarantined frames are kept.")

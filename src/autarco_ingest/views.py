@@ -330,12 +330,14 @@ WITH midnights AS MATERIALIZED ({_MIDNIGHTS}
         inverter_sn, ts, ac_power,
         {_DAY_OF_SAMPLE} AS day,
         CASE WHEN ac_power IS NOT NULL AND repeat IS DISTINCT FROM true
-            THEN {{'us': epoch_us(ts), 'watt': ac_power::DOUBLE}} END AS measured
+            THEN {{'us': epoch_us(ts), 'watt': ac_power::DOUBLE}} END AS measured,
+        -- Old rows stand for a quarter of an hour each.
+        if(time_source = 'quarter', 3, 1) AS slots
     FROM {{readings}} AS readings LEFT JOIN midnights USING (date)
     WHERE energy_today_wh IS NOT NULL OR energy_total_wh IS NOT NULL
 ), stepped AS (
     SELECT
-        inverter_sn, day, ts, measured,
+        inverter_sn, day, ts, measured, slots,
         epoch_us(ts) - lag(epoch_us(ts)) OVER earlier AS gap_us,
         lag(measured IGNORE NULLS) OVER earlier AS before
     FROM sample
@@ -344,11 +346,17 @@ WITH midnights AS MATERIALIZED ({_MIDNIGHTS}
 SELECT
     inverter_sn,
     day,
-    count(DISTINCT epoch_us(ts) // 300000000)
-        / (max(epoch_us(ts)) // 300000000 - min(epoch_us(ts)) // 300000000 + 1) AS coverage,
+    CASE max(slots) WHEN 1 THEN
+        count(DISTINCT epoch_us(ts) // 300000000)
+        / (max(epoch_us(ts)) // 300000000 - min(epoch_us(ts)) // 300000000 + 1)
+    ELSE
+        count(DISTINCT epoch_us(ts) // 900000000)
+        / (max(epoch_us(ts)) // 900000000 - min(epoch_us(ts)) // 900000000 + 1)
+    END AS coverage,
     max(gap_us) / 1e6 AS gap_max_s,
     sum((measured.watt + before.watt) / 2 * (measured.us - before.us))
-        FILTER (measured.us - before.us <= 900000000) / 3.6e12 AS energy_integral_kwh
+        FILTER (measured.us - before.us <= 900000000 * if(slots = 3, 2, 1)) / 3.6e12
+        AS energy_integral_kwh
 FROM stepped
 GROUP BY inverter_sn, day
 """  # noqa: S608
@@ -498,12 +506,15 @@ DAILY_QUALITY_COLUMNS = (
     _INVERTER,
     _DAY,
     _number(
-        "coverage", "Share of the 5-minute slots between first and last sample that have a sample."
+        "coverage",
+        "Share of the 5-minute slots between first and last sample that have a sample; of old "
+        "days, of the quarters of an hour.",
     ),
     _number("gap_max_s", "Longest time between two samples; null for a single one.", "s"),
     _number(
         "energy_integral_kwh",
-        "Active power summed up over time, gaps of more than 15 minutes and repeats left out.",
+        "Active power summed up over time, gaps of more than 15 minutes (30 of old days) and "
+        "repeats left out.",
         "kWh",
     ),
 )

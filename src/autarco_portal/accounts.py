@@ -108,6 +108,10 @@ class Accounts:
         purpose = InvitationPurpose.PASSWORD
         return person, self.invite(person.person_id, by=None, now=now, purpose=purpose)
 
+    def may_ask_for_link(self, email: str, *, address: str, now: datetime) -> Refused | None:
+        """Counts a wish for another password; returns why it must wait, or None."""
+        return self._proofs.may_ask_for_link(email, address, now)
+
     def invited(self, link: Secret, now: datetime) -> Person | None:
         """Returns who may choose a password by a link, or None."""
         invitation = self._invitation(link, now)
@@ -256,7 +260,8 @@ class Accounts:
         if signed.stage is Stage.FULL and not self.is_fresh(signed, now):
             return _PROVE_AGAIN
         secret = second_factor.new_secret()
-        self._store.second_factors.offer_totp(signed.person.person_id, secret.reveal(), now)
+        person_id = signed.person.person_id
+        self._store.second_factors.offer_totp(person_id, self._proofs.seal(person_id, secret), now)
         uri = second_factor.uri(secret, email=signed.person.email, issuer=self._issuer)
         return Enrolment(secret=secret, uri=uri)
 
@@ -300,6 +305,10 @@ class Accounts:
         self._store.second_factors.remove_totp(person_id)
         self._log("drop_second_factor", person_id, now)
         return None
+
+    def seal_second_factors(self) -> int:
+        """Encrypts secrets that an older version stored as they are; returns how many."""
+        return self._proofs.seal_all()
 
     def reset_second_factor(self, person_id: str, *, by: str, now: datetime) -> None:
         """Forgets somebody's second factor for him: whoever may, after asking who he is."""

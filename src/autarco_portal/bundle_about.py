@@ -87,6 +87,7 @@ _KINDS: dict[str, tuple[str, str]] = {
     "partner": ("een partner", "a partner"),
     "device": ("uw apparaat", "your device"),
     "public_register": ("een openbaar register", "a public register"),
+    "owner": ("de eigenaar van een installatie", "the owner of a system"),
 }
 
 

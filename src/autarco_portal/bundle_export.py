@@ -19,13 +19,13 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from autarco_ingest import durable
-from autarco_portal import bundle_about, bundle_telemetry
+from autarco_portal import bundle_about, bundle_telemetry, guarantee
 from autarco_portal.bundle import BundleError, BundleWriter
 from autarco_portal.photos import Photo, PhotoError, PhotoFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from datetime import datetime
+    from datetime import date, datetime
 
     from autarco_portal.bundle import Manifest, Profile
     from autarco_portal.bundle_telemetry import Telemetry
@@ -100,7 +100,8 @@ def _write(
             pyarrow.csv.write_csv(rows, room / f"{name}.csv")
             _add_pair(writer, "derived", name, room, rows.num_rows)
         for site in sorted(records.households.sites):
-            for file in _settlements(directory, site):
+            first_day = records.households.first_days.get(site)
+            for file in _settlements(directory, site, first_day):
                 writer.add_file(f"settlements/{site}-{file.name}", file)
     photos = PhotoFiles(directory.photos)
     for record in records.records.get("photos", ()):
@@ -121,10 +122,22 @@ def _add_pair(writer: BundleWriter, place: str, name: str, room: Path, rows: int
         path.unlink()
 
 
-def _settlements(directory: PortalDirectory, site: str) -> list[Path]:
-    """Settlements of a site as documents and claim files, with those they stand in for."""
+def _settlements(directory: PortalDirectory, site: str, first_day: date | None) -> list[Path]:
+    """Settlements of a site as documents and claim files, with those they stand in for.
+
+    Without periods that ended before somebody's first day there; None is since ever.
+    """
     place = directory.settlements / site
-    return sorted(path for path in place.glob("*") if path.suffix in (".json", ".zip"))
+    found = sorted(path for path in place.glob("*") if path.suffix in (".json", ".zip"))
+    if first_day is None:
+        return found
+    anothers = {
+        path.stem
+        for path in found
+        if path.suffix == ".json"
+        and guarantee.from_json(path.read_bytes()).years[-1].ends_before <= first_day
+    }
+    return [path for path in found if path.stem not in anothers]
 
 
 def photo_of(record: Record) -> Photo:
@@ -165,10 +178,10 @@ def _of(files: list[Path], home: Households) -> pl.DataFrame:
     if not {"site_id", "date"} <= set(names):
         raise BundleError(f"the derived table in {files[0].parent} has no site_id or no date")
     his = pl.lit(value=False)
-    for site, since in home.sites.items():
+    for site in home.sites:
         part = pl.col("site_id") == site
-        if since is not None:
-            part &= pl.col("date") >= since.date()
+        if site in home.first_days:
+            part &= pl.col("date") >= home.first_days[site]
         his |= part
     return rows.filter(his).sort(["site_id", "date", *_rest(names)]).collect()
 

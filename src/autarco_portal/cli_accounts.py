@@ -86,6 +86,16 @@ def _migrate(parsed: argparse.Namespace) -> int:
         print(f"the tables have version {after} already")
     else:
         print(f"the tables have version {after} now, before {before or 'there were none'}")
+    from autarco_portal.sealed import SealError
+
+    with opened(parsed) as store:
+        try:
+            sealed = _accounts(parsed, store).seal_second_factors()
+        except SealError as error:
+            raise UsageError(str(error)) from error
+        if sealed:
+            print(f"{sealed} secrets of second factors were encrypted")
+            store.erasure.overwrite()
     return DONE
 
 

@@ -64,8 +64,39 @@ def _analyse(parsed: argparse.Namespace) -> int:
         if not sites:
             raise UsageError("the store has no site that may be analysed; see `site import`")
         found = _analyse_sites(parsed, sites)
+        if parsed.first is None and not parsed.site:
+            found = _again(parsed, sites) or found
         store.alarms.take_over(found, [site.site_id for site in sites])
     return DONE
+
+
+def _again(parsed: argparse.Namespace, sites: Sequence[Site]) -> list[Incident]:
+    """Does those sites again whose facts were corrected; returns the incidents afterwards.
+
+    From the first day they were wrong, as far as days were analysed and readings are whole.
+    """
+    import copy
+
+    from autarco_portal import derived, reanalysis
+    from autarco_portal.derived_store import DerivedStore
+    from autarco_portal.portal_paths import PortalDirectory
+    from autarco_portal.privacy.retention import SAMPLES_DAYS
+
+    portal = PortalDirectory.of(data_directory(parsed))
+    marks = reanalysis.marks(portal)
+    known = DerivedStore(portal).everything(derived.ANALYSED_DAYS)["date"]
+    oldest, newest = known.min(), known.max()
+    found: list[Incident] = []
+    for site, since in marks.items():
+        if any(one.site_id == site for one in sites) and isinstance(oldest, date):
+            again = copy.copy(parsed)
+            whole = datetime.now(UTC).date() - timedelta(days=SAMPLES_DAYS)
+            again.first, again.last = max(since, oldest, whole), newest
+            again.site, again.again = [site], True
+            found = _analyse_sites(again, sites)
+    # Also those that may not be analysed: when they may, the days are done as any new ones.
+    reanalysis.done(portal, marks)
+    return found
 
 
 def _analyse_sites(parsed: argparse.Namespace, sites: Sequence[Site]) -> list[Incident]:

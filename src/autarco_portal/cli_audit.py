@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from autarco_portal.audit import Seal
     from autarco_portal.cli_command import Add
 
+WHO = "system:cli"
+"""An operator of the machine; who he is, the machine's own log knows."""
+
 
 def register(add: Add) -> None:
     """Adds the commands."""
@@ -37,17 +40,29 @@ def _show(parsed: argparse.Namespace) -> int:
     import msgspec
 
     from autarco_portal import audit_reading
+    from autarco_portal.audit import AuditEntry
 
     now = datetime.now(UTC)
     with opened(parsed) as store:
         person = store.people.by_email(parsed.whose)
         if person is not None:
             lines = audit_reading.of_person(store, person.person_id, now, parsed.language)
+            thing = f"person:{person.person_id}"
         else:
             record = store.sites.record(parsed.whose)
             if record is None:
                 raise UsageError("there is no such site and nobody with that e-mail address")
             lines = audit_reading.of_site(store, record, now, parsed.language)
+            thing = f"site:{record.public_key}"
+        store.audit.append(
+            AuditEntry(
+                at=now,
+                actor=WHO,
+                action="view_audit",
+                thing=thing,
+                subject=person.person_id if person is not None else None,
+            )
+        )
     for line in lines:
         if parsed.format == "json":
             print(msgspec.json.encode(line).decode())

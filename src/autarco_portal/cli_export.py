@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from autarco_portal.cli_store import (
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
+    from datetime import date
 
     from autarco_ingest.progress import Meter
     from autarco_portal.cli_command import Add
@@ -185,7 +186,7 @@ def _release(parsed: argparse.Namespace, product: Product, areas: Areas, recipie
                     plan,
                     [record.site for record in records],
                     {record.public_key: record.address.postcode for record in records},
-                    _refusals(store, now),
+                    _refusals(store, plan.from_on, now),
                     LakeReader(data_directory(parsed)),
                     new_id=lambda: secrets.token_hex(ID_BYTES),
                     today=now.date(),
@@ -201,8 +202,6 @@ def _release(parsed: argparse.Namespace, product: Product, areas: Areas, recipie
 
 def _note(store: Store, plan: Plan, released: Released, now: datetime) -> None:
     """Enters the release into the ledger of disclosures: people may ask to whom their data went."""
-    from datetime import timedelta
-
     from autarco_portal.audit import AuditEntry
     from autarco_portal.privacy.sharing import Basis, Disclosure, RecipientKind
 
@@ -226,12 +225,21 @@ def _note(store: Store, plan: Plan, released: Released, now: datetime) -> None:
     )
 
 
-def _refusals(store: Store, now: datetime) -> dict[str, Refusal]:
-    """Whom the rules of privacy keep out of research, and whose site is restricted."""
+def _refusals(store: Store, from_on: date, now: datetime) -> dict[str, Refusal]:
+    """Whom the rules of privacy keep out of research, and whose site is restricted.
+
+    Also whoever owned a site on one of the days that are released, and sold it since.
+    """
     from autarco_portal.privacy.processing import Purpose
 
     refusals: dict[str, Refusal] = dict.fromkeys(
-        store.privacy.blocked_sites(Purpose.RESEARCH, now), "objection"
+        store.privacy.blocked_sites(
+            # Days are local: wherever the site is, they begin less than a day before.
+            Purpose.RESEARCH,
+            now,
+            since=datetime.combine(from_on, time(), UTC) - timedelta(days=1),
+        ),
+        "objection",
     )
     for record in store.sites.records():
         if record.restricted_at is not None:

@@ -82,17 +82,17 @@ def _retain(parsed: argparse.Namespace) -> int:
         done = privacy_retention.run(
             store, data, settings.rules, datetime.now(UTC), is_dry=parsed.dry_run
         )
-        rules = settings.rules
-    show(
-        ("rule", "before", "due" if parsed.dry_run else "removed", "held"),
-        ((one.rule, f"{one.before:%Y-%m-%d}", str(one.count), str(one.held)) for one in done),
-    )
-    if parsed.dry_run:
-        return DONE
-    try:
-        print(privacy_retention.run_ingest(data.root, rules), end="")
-    except RetentionError as error:
-        raise UsageError(str(error)) from error
+        show(
+            ("rule", "before", "due" if parsed.dry_run else "removed", "held"),
+            ((one.rule, f"{one.before:%Y-%m-%d}", str(one.count), str(one.held)) for one in done),
+        )
+        if parsed.dry_run:
+            return DONE
+        try:
+            told = privacy_retention.run_ingest(store, data, settings.rules, datetime.now(UTC))
+        except RetentionError as error:
+            raise UsageError(str(error)) from error
+    print(told, end="")
     return DONE
 
 
@@ -238,6 +238,7 @@ def _notice_status(parsed: argparse.Namespace) -> int:
 
 
 def _add_hold(parsed: argparse.Namespace) -> int:
+    from autarco_portal import telemetry_kept
     from autarco_portal.audit import AuditEntry
     from autarco_portal.privacy.legal_hold import Hold
 
@@ -258,6 +259,8 @@ def _add_hold(parsed: argparse.Namespace) -> int:
             subject=None if is_site else subject,
         )  # fmt: skip
         store.privacy.holds.add(hold, entry)
+        # Now, not with the next run of retention: a server may prune by itself before.
+        telemetry_kept.write(data_directory(parsed).held, telemetry_kept.entries(store, now))
     print(hold.hold_id)
     return DONE
 

@@ -27,6 +27,7 @@ from autarco_portal.counter import instant
 from autarco_portal.people import Actor, OrganisationKind, holds
 from autarco_portal.portal import Here, Portal
 from autarco_portal.rights import Action, may
+from autarco_portal.site_record import seen_by
 from autarco_portal.web_etag import ETags
 from autarco_portal.web_identity import Asking
 
@@ -322,7 +323,7 @@ def _days(
         raise ValidationException(f"r is {', '.join(allowed)}, not {range_[:20]!r}")
     try:
         first = min(
-            (one.installed_at.date() for one in record.inverters),
+            (record.span(one)[0].date() for one in record.inverters),
             default=record.created_at.date(),
         )
         return days_of(range_, parse_day(day, today), first)
@@ -335,10 +336,11 @@ def _listed(portal: Portal, record: SiteRecord, who: Actor) -> ListedSite:
     if not shows_contact:
         hidden = msgspec.structs.replace(record.address, street="-", postcode="-")
         record = msgspec.structs.replace(record, address=hidden)
+    seen = seen_by(who, record)
     return ListedSite(
         record=record,
         retailer=_retailer(portal, record, who.at),
-        health=portal.view(record, who.at).health,
+        health=portal.view(seen, who.at).health,
     )
 
 

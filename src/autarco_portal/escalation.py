@@ -115,6 +115,11 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
         return not (self.has_mail or self.delivered_at or self.refused_at)
 
 
+def since(notices: Sequence[Notice], at: datetime | None) -> list[Notice]:
+    """Returns what was sent since a moment; None: ever. What was before is others' business."""
+    return [one for one in notices if at is None or one.queued_at >= at]
+
+
 class Told(msgspec.Struct, frozen=True, kw_only=True):
     """That a mail reached a party; what it is for the site, not who it is."""
 

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from datetime import date, datetime  # noqa: TC003 - msgspec looks at them when it decodes
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from autarco_portal.guarantee import Decision, Settlement  # noqa: TC001 - as above
 from autarco_portal.guarantee_contract import Contract  # noqa: TC001 - as above
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class GuaranteeStatus(StrEnum):
@@ -49,3 +53,19 @@ class SettlementRecord(msgspec.Struct, frozen=True, kw_only=True):
     first_day: date
     created_at: datetime
     decisions: tuple[Decision, ...] = ()
+
+    @property
+    def ends_before(self) -> date:
+        """The day after the period."""
+        return self.settlement.years[-1].ends_before
+
+
+def seen_from(
+    records: Sequence[SettlementRecord], first_day: date | None
+) -> list[SettlementRecord]:
+    """Returns the settlements that concern somebody whose time began on a day; None: all.
+
+    A guarantee goes over with the house, and so does the period in which that happened: it is
+    settled as one, with whoever has the house when it ends. Earlier ones are the former owner's.
+    """
+    return [one for one in records if first_day is None or one.ends_before > first_day]

@@ -177,35 +177,38 @@ def between(record: InverterRecord, begin_us: int, end_us: int) -> InverterRecor
     """Returns a record as of the time at one place, from `days` that reach back to its start.
 
     An inverter that hung elsewhere before or after made nothing here then. There is no anchor: it
-    would stand for all places.
+    would stand for all places. The flows of `days` are taken as they are: of whole days.
     """
 
     def inside(at: Instants) -> Any:
         return (at >= begin_us) & (at < end_us)
 
-    here, counted = inside(record.quarters.quarter_us), inside(record.quarters.counter_at_us)
     sampled = inside(record.days.sample_at_us)
-    first, last = (_EPOCH_DAY + at // 86_400_000_000 for at in (begin_us, end_us - 1))
-    on_days = (record.days.ordinal >= first) & (record.days.ordinal <= last)
     newest = record.latest
     return msgspec.structs.replace(
         record,
         anchor=None,
         latest=newest if newest is not None and begin_us <= newest.at_us < end_us else None,
-        quarters=msgspec.structs.replace(
-            record.quarters,
-            quarter_us=record.quarters.quarter_us[here],
-            last_at_us=record.quarters.last_at_us[here],
-            values={name: values[here] for name, values in record.quarters.values.items()},
-            counter_at_us=record.quarters.counter_at_us[counted],
-            counter_wh=record.quarters.counter_wh[counted],
-        ),
-        days=Days(
-            ordinal=record.days.ordinal[on_days],
+        quarters=quarters_within(record.quarters, begin_us, end_us),
+        days=msgspec.structs.replace(
+            record.days,
             sample_at_us=record.days.sample_at_us[sampled],
             sample_wh=record.days.sample_wh[sampled],
-            flows_wh=record.days.flows_wh[:, on_days],
         ),
+    )
+
+
+def quarters_within(quarters: Quarters, begin_us: int, end_us: int) -> Quarters:
+    """Returns the quarters that begin in a span, and the samples of the counter in it."""
+    here = (quarters.quarter_us >= begin_us) & (quarters.quarter_us < end_us)
+    counted = (quarters.counter_at_us >= begin_us) & (quarters.counter_at_us < end_us)
+    return msgspec.structs.replace(
+        quarters,
+        quarter_us=quarters.quarter_us[here],
+        last_at_us=quarters.last_at_us[here],
+        values={name: values[here] for name, values in quarters.values.items()},
+        counter_at_us=quarters.counter_at_us[counted],
+        counter_wh=quarters.counter_wh[counted],
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -43,6 +43,9 @@ LISTED_AFTER = timedelta(days=31)
 _FAR = 1 << 62
 _DAY_US = 86_400_000_000
 
+Seen: TypeAlias = "tuple[str, datetime | None]"
+"""A site by its key, and since when it is seen."""
+
 
 class Series(msgspec.Struct, frozen=True, kw_only=True):
     """Readings of some days by quarter of an hour, for each inverter and meter of a site."""
@@ -68,12 +71,14 @@ class Views:
         self._revision = revision
         self._totals = totals
         self._records: Believed[str, SiteRecord] = Believed(SITES_MAX, revision)
-        self._views: Remembered[str, tuple[tuple[int, datetime, datetime], SiteView]] = Remembered(
+        # Two who may see one site since different moments see two sites.
+        self._views: Remembered[Seen, tuple[tuple[int, datetime, datetime], SiteView]] = Remembered(
             SITES_MAX
         )
-        self._histories: Remembered[tuple[str, str, int], inverter_record.Days] = Remembered(
+        self._histories: Remembered[tuple[object, ...], inverter_record.Days] = Remembered(
             HISTORIES_MAX
         )
+        self._parts: Remembered[tuple[object, ...], pl.DataFrame] = Remembered(HISTORIES_MAX)
 
     def record(self, public_key: str, now: datetime) -> SiteRecord | None:
         """Returns a site by its key, None if there is none.
@@ -95,13 +100,16 @@ class Views:
         snapshot = self.fleet.snapshot
         minute = now.replace(second=0, microsecond=0)
         key = (snapshot.version, minute, site.updated_at)
-        found = self._views.get(site.public_key)
+        seen = (site.public_key, site.seen_from)
+        found = self._views.get(seen)
         if found is not None and found[0] == key:
             return found[1]
         records = self.inverters(site, snapshot, now)
         view = site_view.site_view(records, now=now, time_zone=site.time_zone)
-        view = self._totals.raised(site.public_key, view, hung=hanging(site.inverters))
-        self._views.put(site.public_key, (key, view))
+        view = self._totals.raised(
+            site.public_key, view, hung=hanging(site.inverters), seen_from=site.seen_from
+        )
+        self._views.put(seen, (key, view))
         return view
 
     def keep_totals(self, sites: Callable[[], Set[str]]) -> None:
@@ -128,7 +136,10 @@ class Views:
     def inverters(
         self, site: SiteRecord, snapshot: Snapshot, now: datetime
     ) -> list[InverterRecord]:
-        """Returns what is known of each inverter for the time that it hangs or hung there."""
+        """Returns what is known of each inverter for the time that it hangs or hung there.
+
+        As far as it may be seen (`SiteRecord.seen_from`).
+        """
         result = []
         for one in site.inverters:
             record = snapshot.record(
@@ -136,14 +147,18 @@ class Views:
                 pac0=one.pac0,
                 is_replacement=_is_replacement(one, site.inverters),
             )
-            first_us, begin_us = record.first_us(), instant(one.installed_at)
-            came_used = first_us is not None and first_us < begin_us - _DAY_US
-            if came_used or one.uninstalled_at is not None:
-                end_us = instant(one.uninstalled_at) if one.uninstalled_at is not None else _FAR
-                record = msgspec.structs.replace(record, days=self._history(one, site, now))
-                # A stick may be mounted some hours before somebody writes it down.
-                record = inverter_record.between(record, begin_us - _DAY_US, end_us)
-                record = msgspec.structs.replace(record, is_gone=one.uninstalled_at is not None)
+            begin, end = site.span(one)
+            first_us, begin_us = record.first_us(), instant(begin)
+            # A stick may be mounted some hours before somebody writes it down: an inverter that
+            # was never heard before that is new, and what its counter tells of that day is ours.
+            margin_us = 0 if begin > one.installed_at else _DAY_US
+            came_used = first_us is not None and first_us < begin_us - margin_us
+            if came_used or end is not None:
+                end_us = instant(end) if end is not None else _FAR
+                days = self._history(one, site, now, begin=begin, end=end)
+                record = msgspec.structs.replace(record, days=days)
+                record = inverter_record.between(record, begin_us, end_us)
+                record = msgspec.structs.replace(record, is_gone=end is not None)
             result.append(record)
         return result
 
@@ -182,7 +197,14 @@ class Views:
         edges = midnights(first, last, site.time_zone)
         in_memory = snapshot.quarters_from
         if in_memory is not None and int(edges[0]) >= instant(in_memory):
-            return {one.serial_number: one.quarters for one in self.inverters(site, snapshot, now)}
+            return {
+                one.serial_number: inverter_record.quarters_within(
+                    record.quarters, *_span_us(site, one)
+                )
+                for one, record in zip(
+                    site.inverters, self.inverters(site, snapshot, now), strict=True
+                )
+            }
         serials = [one.serial_number for one in site.inverters]
         begins, ends = (_moment(int(edges[n])) for n in (0, -1))
         rows = self.fleet.lake.readings(serials, begins, ends, quarters.READ)
@@ -190,11 +212,9 @@ class Views:
         result = {}
         for one in site.inverters:
             mine = frame.filter(pl.col("inverter_sn") == one.serial_number)
-            end = one.uninstalled_at
-            if end is not None:
-                mine = mine.filter(pl.col("quarter") < end)
-            mine = mine.filter(pl.col("quarter") >= one.installed_at - timedelta(days=1))
-            result[one.serial_number] = inverter_record.quarters_of(mine)
+            result[one.serial_number] = inverter_record.quarters_within(
+                inverter_record.quarters_of(mine), *_span_us(site, one)
+            )
         return result
 
     def energy(
@@ -238,7 +258,10 @@ class Views:
     def first_day(self, site: SiteRecord) -> date:
         """Returns since when a site may have readings."""
         begins = [one.installed_at.date() for one in site.inverters]
-        return min([site.commissioned_on or site.created_at.date(), *begins])
+        first = min([site.commissioned_on or site.created_at.date(), *begins])
+        if site.seen_from is None:
+            return first
+        return max(first, site.seen_from.astimezone(ZoneInfo(site.time_zone)).date())
 
     def flows(
         self, site: SiteRecord, now: datetime, name: str, days: Sequence[date]
@@ -275,10 +298,21 @@ class Views:
             return record
         return msgspec.structs.replace(record, anchor=None, days=self._history(one, site, now))
 
-    def _history(self, one: Inverter, site: SiteRecord, now: datetime) -> inverter_record.Days:
-        """All summaries of an inverter: those kept of past dates, and the last days'."""
+    def _history(
+        self,
+        one: Inverter,
+        site: SiteRecord,
+        now: datetime,
+        *,
+        begin: datetime | None = None,
+        end: datetime | None = None,
+    ) -> inverter_record.Days:
+        """All summaries of an inverter: those kept of past dates, and the last days'.
+
+        From `begin` until `end`: of the days on which these fall, only the part between.
+        """
         snapshot = self.fleet.snapshot
-        key = (one.serial_number, site.time_zone, snapshot.version)
+        key = (one.serial_number, site.time_zone, snapshot.version, begin, end)
         found = self._histories.get(key)
         if found is not None:
             return found
@@ -286,11 +320,50 @@ class Views:
         past = self.fleet.past.days(
             date(2000, 1, 1), today + timedelta(days=1), [one.serial_number]
         )
-        begin, end = snapshot.quarter_span.get(one.serial_number, (0, 0))
-        recent = quarters.day_summaries(snapshot.quarters[begin:end], {}, otherwise=site.time_zone)
-        days = inverter_record.days_of(quarters.merged([past, recent]))
+        first, last = snapshot.quarter_span.get(one.serial_number, (0, 0))
+        recent = quarters.day_summaries(snapshot.quarters[first:last], {}, otherwise=site.time_zone)
+        summed = quarters.merged([past, recent])
+        zone, day = ZoneInfo(site.time_zone), pl.col("day")
+        if begin is not None:
+            summed = summed.filter(day >= begin.astimezone(zone).date())
+        if end is not None:
+            summed = summed.filter(day <= end.astimezone(zone).date())
+        # Summaries are of whole days; what is another's of a day is in none of them.
+        shared = {at.astimezone(zone).date() for at in (begin, end) if at is not None}
+        parts = [self._part(one, site, on, begin, end) for on in sorted(shared)]
+        summed = pl.concat([summed.filter(day.is_in(list(shared)).not_()), *parts])
+        days = inverter_record.days_of(summed.sort("inverter_sn", "day"))
         self._histories.put(key, days)
         return days
+
+    def _part(
+        self,
+        one: Inverter,
+        site: SiteRecord,
+        day: date,
+        begin: datetime | None,
+        end: datetime | None,
+    ) -> pl.DataFrame:
+        """The summary of the part of a local day that lies between two moments."""
+        snapshot = self.fleet.snapshot
+        edges = midnights(day, day, site.time_zone)
+        begins, ends = (_moment(int(edge)) for edge in edges)
+        begins, ends = max(begins, begin or begins), min(ends, end or ends)
+        if begins >= ends:
+            return quarters.SUMMARY_SCHEMA.to_frame()
+        if snapshot.quarters_from is not None and begins >= snapshot.quarters_from:
+            first, last = snapshot.quarter_span.get(one.serial_number, (0, 0))
+            at = pl.col("quarter")
+            found = snapshot.quarters[first:last].filter(at >= begins, at < ends)
+            return quarters.day_summaries(found, {}, otherwise=site.time_zone)
+        key = (one.serial_number, site.time_zone, self.fleet.past.version, begins, ends)
+        known = self._parts.get(key)
+        if known is None:
+            rows = self.fleet.lake.readings([one.serial_number], begins, ends, quarters.READ)
+            found = quarters.quarters(pl.DataFrame(pl.from_arrow(rows)))
+            known = quarters.day_summaries(found, {}, otherwise=site.time_zone)
+            self._parts.put(key, known)
+        return known
 
 
 def _is_replacement(one: Inverter, all_: Sequence[Inverter]) -> bool:
@@ -302,6 +375,11 @@ def _is_replacement(one: Inverter, all_: Sequence[Inverter]) -> bool:
         and abs(one.installed_at - other.uninstalled_at) <= REPLACED_WITHIN
         for other in all_
     )
+
+
+def _span_us(site: SiteRecord, one: Inverter) -> tuple[int, int]:
+    begin, end = site.span(one)
+    return instant(begin), instant(end) if end is not None else _FAR
 
 
 def _moment(at_us: int) -> datetime:

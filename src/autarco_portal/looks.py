@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from autarco_portal.people import Actor
     from autarco_portal.rights import SiteAccess
 
-Look: TypeAlias = Literal["view_site", "view_contact", "view_guarantee"]
+Look: TypeAlias = Literal["view_site", "view_contact", "view_guarantee", "view_audit"]
 
 
 def entry(who: Actor, site: SiteAccess, look: Look) -> AuditEntry | None:

@@ -13,22 +13,27 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from autarco_portal import escalation, mail_queue, permitted
+from autarco_portal import alarm_record, escalation, mail_queue, permitted
 from autarco_portal.alarm_parties import Contacts, sites_of
-from autarco_portal.escalation import Addressee, Case, Parties
+from autarco_portal.alarm_record import AlarmRecord
+from autarco_portal.escalation import Addressee, Case, Parties, Party
 from autarco_portal.escalation_letter import Item, digest
 from autarco_portal.guarantee_contract import anniversary
 from autarco_portal.guarantee_record import GuaranteeStatus
 from autarco_portal.mail import MailError
+from autarco_portal.people import Actor
+from autarco_portal.site_record import seen_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from autarco_portal.escalation import Due, EscalationRules
+    from autarco_portal.incidents import Incident
     from autarco_portal.mail_smtp import MailSettings
     from autarco_portal.portal_paths import PortalDirectory
     from autarco_portal.privacy.letter import Letter
+    from autarco_portal.site_record import SiteRecord
     from autarco_portal.store import Store
 
 
@@ -112,7 +117,7 @@ def plan(store: Store, now: datetime, rules: EscalationRules | None = None) -> P
                 Item(
                     due=due, site_id=site.public_key, site_name=site.name,
                     time_zone=site.time_zone, cause=incident.cause, opened_at=incident.opened_at,
-                    lost_kwh=incident.lost_kwh,
+                    lost_kwh=_lost_kwh(incident, site, due, now),
                     reaction_days=case.reaction_days if case.has_guarantee_at_stake else None,
                 )
             )  # fmt: skip
@@ -121,6 +126,16 @@ def plan(store: Store, now: datetime, rules: EscalationRules | None = None) -> P
         messages=tuple(sorted(messages, key=lambda one: one.name)),
         of_nobody=tuple(key for key, found in parties.items() if found == Parties()),
     )
+
+
+def _lost_kwh(incident: Incident, site: SiteRecord, due: Due, now: datetime) -> float:
+    """As whoever is told may know it: an owner's time may have begun after the fault."""
+    person_id = due.addressee.person_id
+    if due.party is not Party.OWNER or person_id is None:
+        return incident.lost_kwh
+    seen = seen_by(Actor(person_id=person_id, at=now), site)
+    found = alarm_record.of_site(AlarmRecord(incident=incident), seen)
+    return found.incident.lost_kwh if found is not None else 0.0
 
 
 def _queue(store: Store, message: Message, url: str, now: datetime) -> list[Due]:

@@ -70,6 +70,8 @@ class SourceKind(StrEnum):
     PARTNER = "partner"
     DEVICE = "device"
     PUBLIC_REGISTER = "public_register"
+    OWNER = "owner"
+    """The owner of a site, who lets somebody look."""
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ house and the house was his.
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003 - msgspec looks at it when it decodes
+from datetime import date, datetime  # noqa: TC003 - msgspec looks at them when it decodes
 from typing import Any, TypeAlias
 
 import msgspec
@@ -31,6 +31,8 @@ class Households(msgspec.Struct, frozen=True, kw_only=True):
 
     sites: dict[str, datetime | None] = {}
     """Those that are his now, by public key."""
+    first_days: dict[str, date] = {}
+    """Of those that were another's before: the first local day that was wholly his."""
     present: tuple[Present, ...] = ()
     """Also of sites that are his no more, for his time."""
 

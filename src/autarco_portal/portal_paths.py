@@ -90,6 +90,11 @@ class PortalDirectory(msgspec.Struct, frozen=True):
         return self.root / "erased.key"
 
     @property
+    def summaries(self) -> Path:
+        """Directory of what the pages keep of past days, by inverter."""
+        return self.root / "summaries"
+
+    @property
     def photos(self) -> Path:
         """Directory of photos, named by their hash."""
         return self.root / "photos"
@@ -117,6 +122,11 @@ class PortalDirectory(msgspec.Struct, frozen=True):
     def imported(self, person_id: str) -> Path:
         """Returns the directory of derived tables that somebody brought along."""
         return self.root / "imported" / person_id
+
+    @property
+    def reanalyse(self) -> Path:
+        """Which sites are to be analysed again, since a fact of theirs was corrected."""
+        return self.root / "reanalyse.json"
 
     @property
     def analysis_lock(self) -> Path:

@@ -213,7 +213,9 @@ class Desk:
         warnings = 0
         for asked in self._store.privacy.requests.all(is_open=True):
             for days in asked.warnings_due(now):
-                self.tell_officer(letter.warning(asked, days, asked.deadline_at(now)), now)
+                language = self._settings.officer_language
+                told = letter.warning(asked, days, asked.deadline_at(now), language)
+                self.tell_officer(told, now)
                 self._change(
                     asked.request_id,
                     "warn_of_request",
@@ -227,7 +229,12 @@ class Desk:
     def tell_officer(self, what: Letter, now: datetime) -> None:
         """Mails the privacy officer, where the settings name one."""
         if self._settings.officer:
-            self._store.mails.queue(what, now=now, recipient=self._settings.officer, language="en")
+            self._store.mails.queue(
+                what,
+                now=now,
+                recipient=self._settings.officer,
+                language=self._settings.officer_language,
+            )
 
     def _write(self, asked: Request, what: Letter, now: datetime) -> None:
         """To the person once he is known; before that, to where the request came from."""

@@ -15,9 +15,8 @@ import msgspec
 from autarco_portal import bundle_jobs, mail_queue, privacy_guarantees
 from autarco_portal.audit import AuditEntry
 from autarco_portal.mail import MailError
-from autarco_portal.privacy import legal_hold, security_incident, suspension
+from autarco_portal.privacy import legal_hold, letter, security_incident, suspension
 from autarco_portal.privacy.error import PrivacyError
-from autarco_portal.privacy.letter import Letter
 from autarco_portal.privacy_desk import Desk
 from autarco_portal.telemetry_erasure import TelemetryError
 
@@ -29,6 +28,22 @@ if TYPE_CHECKING:
     from autarco_portal.store import Store
 
 SYSTEM = "system:duties"
+
+_ATTENTION = {
+    "en": {
+        "hours": "incident {name}: {hours} hours left to tell the authority",
+        "people": "incident {name}: the people concerned must be told",
+        "hold": "hold {name}: is it still needed? {reason}",
+        "contested": "decision {name} on {of} is contested",
+    },
+    "nl": {
+        "hours": "incident {name}: nog {hours} uur om de toezichthouder te melden",
+        "people": "incident {name}: de betrokkenen moeten het horen",
+        "hold": "bewaarplicht {name}: nog nodig? {reason}",
+        "contested": "besluit {name} over {of} is betwist",
+    },
+}
+"""What waits for a person, in words."""
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -61,8 +76,8 @@ def run(store: Store, eraser: Eraser, settings: PrivacySettings, now: datetime) 
             report.notices += store.mails.queue_notice(notice.notice_id, notice.letters, now)
     report.attention = attention(store, now)
     if report.attention:
-        text = "\n".join(report.attention) + "\n"
-        desk.tell_officer(Letter(subject="Privacy: what needs a person", text=text), now)
+        lines = attention(store, now, settings.officer_language)
+        desk.tell_officer(letter.needs_a_person(lines, settings.officer_language), now)
     bundle_jobs.sweep(eraser.portal, now)
     if settings.mail is not None:
         try:
@@ -91,24 +106,23 @@ def lift_restrictions(store: Store, now: datetime) -> int:
     return lifted
 
 
-def attention(store: Store, now: datetime) -> list[str]:
+def attention(store: Store, now: datetime, language: str = "en") -> list[str]:
     """Returns what waits for a person, one line each."""
+    words = _ATTENTION[language]
     found = []
     for incident in store.privacy.incidents.all(closed_at=None):
         hours = security_incident.hours_left(incident, now)
         if hours is not None:
-            found.append(
-                f"incident {incident.incident_id}: {hours:.0f} hours left to tell the authority"
-            )
+            found.append(words["hours"].format(name=incident.incident_id, hours=f"{hours:.0f}"))
         if security_incident.must_tell_people(incident):
-            found.append(f"incident {incident.incident_id}: the people concerned must be told")
+            found.append(words["people"].format(name=incident.incident_id))
     found += [
-        f"hold {hold.hold_id}: is it still needed? {hold.reason}"
+        words["hold"].format(name=hold.hold_id, reason=hold.reason)
         for hold in legal_hold.to_review(store.privacy.holds.all(ended_at=None), now)
     ]
     for decision in store.privacy.decisions.all(human_at=None):
         if decision.contested_at is not None:
-            found.append(f"decision {decision.decision_id} on {decision.thing} is contested")
+            found.append(words["contested"].format(name=decision.decision_id, of=decision.thing))
     return found
 
 

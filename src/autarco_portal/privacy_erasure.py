@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from autarco_portal import privacy_files, registry_file
+from autarco_portal import privacy_files, reanalysis, registry_file
 from autarco_portal.audit import AuditEntry
 from autarco_portal.erased_list import ErasedList
 from autarco_portal.guarantee_record import GuaranteeStatus
@@ -182,6 +182,8 @@ class _Execution:
     def _erase_files(self) -> None:
         portal = self._of.portal
         self._files += privacy_files.erase_from_tables(portal, self._sites)
+        self._files += privacy_files.erase_from_summaries(portal, self._impact.inverters_erased)
+        reanalysis.forget(portal, self._sites)
         self._files += privacy_files.forget_totals(portal, self._sites)
         self._files += privacy_files.delete_imported(portal, self._impact.person)
         self._files += privacy_files.delete_bundles(portal, self._impact.person)

@@ -6,6 +6,7 @@ site; derived tables hold all sites of a month and are written anew, whole, whil
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -104,6 +105,20 @@ def erase_from_tables(portal: PortalDirectory, sites: Collection[str]) -> int:
     return changed
 
 
+def erase_from_summaries(portal: PortalDirectory, inverters: Collection[str]) -> int:
+    """Writes what the pages keep of past days anew without the inverters; returns how many changed.
+
+    A running portal finds the files under their names, and sums them up anew by itself.
+    """
+    wanted = pa.array(sorted(inverters), pa.string())
+    changed = 0
+    for file in sorted(portal.summaries.glob("*.parquet")) if portal.summaries.is_dir() else ():
+        # That portal may have removed one meanwhile.
+        with contextlib.suppress(FileNotFoundError):
+            changed += _without(file, wanted, column="inverter_sn")
+    return changed
+
+
 def sites_in_tables(portal: PortalDirectory) -> set[str]:
     """Returns the sites that the derived tables name: after a restore, to find who came back."""
     found: set[str] = set()
@@ -114,14 +129,15 @@ def sites_in_tables(portal: PortalDirectory) -> set[str]:
     return found
 
 
-def _without(file: Path, sites: pa.StringArray) -> bool:
-    if "site_id" not in pq.read_schema(file).names:
+def _without(file: Path, gone: pa.StringArray, *, column: str = "site_id") -> bool:
+    if column not in pq.read_schema(file).names:
         return False
     rows = pq.read_table(file)
-    kept = rows.filter(pc.invert(pc.is_in(rows.column("site_id"), value_set=sites)))
+    whose = rows.column(column).cast(pa.string())
+    kept = rows.filter(pc.invert(pc.is_in(whose, value_set=gone)))
     if kept.num_rows == rows.num_rows:
         return False
-    if not kept.num_rows:
+    if not kept.num_rows and column == "site_id":
         file.unlink()
         durable.sync(file.parent)
         return True

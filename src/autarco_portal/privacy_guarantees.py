@@ -121,7 +121,7 @@ def record_outcome(
     )  # fmt: skip
     until = human_decision.contest_until(now)
     language = _language(store, person)
-    _tell(store, person, letter.decided(thing, effect.value, until, language), now)
+    _tell(store, person, letter.decided(thing, effect, until, language), now)
     return decision
 
 

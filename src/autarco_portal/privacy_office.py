@@ -7,29 +7,32 @@ and has its audit entry; who comes here may `handle_privacy_requests`.
 from __future__ import annotations
 
 import secrets
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import msgspec
 
 from autarco_ingest.paths import DataDirectory
-from autarco_portal import privacy_guarantees, privacy_retention
+from autarco_portal import privacy_guarantees, privacy_retention, reanalysis
 from autarco_portal.audit import AuditEntry
-from autarco_portal.privacy import security_incident, sharing
+from autarco_portal.people import PeopleError
+from autarco_portal.privacy import rectification, security_incident, sharing
 from autarco_portal.privacy.error import PrivacyError
-from autarco_portal.privacy.request import Channel, Method, Outcome
+from autarco_portal.privacy.request import Channel, Method, Outcome, Right
 from autarco_portal.privacy.security_incident import SecurityIncident
-from autarco_portal.privacy_services import NotThere, desk_of, settings_of
+from autarco_portal.privacy_services import NotThere, desk_of, directory_of, settings_of
+from autarco_portal.site import SiteError
 
 if TYPE_CHECKING:
     from autarco_portal.portal import Portal
     from autarco_portal.privacy.human_decision import Automated
-    from autarco_portal.privacy.request import Request, Right
+    from autarco_portal.privacy.rectification import Rectified
+    from autarco_portal.privacy.request import Request
     from autarco_portal.privacy.retention import Removed, Rule
     from autarco_portal.privacy.sharing import Disclosure
 
-Step: TypeAlias = Literal["ask_proof", "verify", "extend", "decide", "close"]
+Step: TypeAlias = Literal["ask_proof", "verify", "extend", "decide", "correct", "close"]
 IncidentStep: TypeAlias = Literal["report", "assess", "told_people", "close"]
 
 
@@ -45,6 +48,10 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Of `verify`."""
     outcome: Outcome = Outcome.GRANTED
     """Of `decide`."""
+    site: str = ""
+    """Of `correct`, with `fact` and `value`: a fact of the site that the decision changes."""
+    fact: str = ""
+    value: str = ""
     evidence_sha256: str = ""
     """Of `close`: what proves that it was done."""
 
@@ -129,6 +136,8 @@ class Office:
                 desk.decide(
                     request_id, now=now, by=by, outcome=answer.outcome, reason=answer.reason
                 )
+            case "correct":
+                self._correct(request_id, answer)
             case "close":
                 evidence = answer.evidence_sha256.strip() or None
                 desk.close(request_id, now=now, by=by, evidence_sha256=evidence)
@@ -137,6 +146,42 @@ class Office:
         if after is None:
             raise NotThere("no such request")
         return after
+
+    def facts(self, asked: Request) -> dict[str, tuple[str, ...]]:
+        """Returns what a decision on rectification can change of the person's sites, by key."""
+        if asked.person is None or asked.right is not Right.RECTIFICATION:
+            return {}
+        return {
+            record.public_key: rectification.facts(record.planes)
+            for record in self._store.sites.owned_by(asked.person)
+        }
+
+    def _correct(self, request_id: str, answer: Answer) -> Rectified:
+        """Carries a decision on rectification out; what was computed with it is done again."""
+        known = self._store.sites.record(answer.site)
+        if known is None:
+            raise PrivacyError("there is no such site")
+        try:
+            done, after = self._store.rectifications.correct(
+                request_id, answer.site, answer.fact, answer.value, now=self._now,
+                by=self._officer, entry=self._rectified,
+            )  # fmt: skip
+        except (SiteError, PeopleError) as error:
+            raise PrivacyError(str(error)) from error
+        if rectification.changes_analyses(done.fact):
+            began = [one.commissioned_on for one in (known, after) if one.commissioned_on]
+            reanalysis.mark(directory_of(self._portal), done.site, min(began, default=date.min))
+        return done
+
+    def _rectified(self, done: Rectified) -> AuditEntry:
+        return AuditEntry(
+            at=self._now,
+            actor=self._officer,
+            action="change_site",
+            thing=f"site:{done.site}",
+            why=f"request:{done.request_id}",
+            detail={"fact": done.fact, "sha256": done.sha256()},
+        )
 
     def evidence(self, asked: Request) -> list[tuple[datetime, str]]:
         """Returns when the person's data was handed out since he asked, and its hash."""

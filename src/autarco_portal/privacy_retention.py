@@ -1,7 +1,8 @@
 """How is the table of retention enforced, and what does the job report?
 
 Rows by the store, photos as files, telemetry by `autarco-ingest retain` with the periods of the
-table. Backups are the operator's: the rule is printed, nobody can enforce it from here.
+table, after it was told whose readings stay whole (`telemetry_kept`). Backups are the operator's:
+the rule is printed, nobody can enforce it from here.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from autarco_portal import privacy_files
+from autarco_portal import privacy_files, telemetry_kept
 from autarco_portal.audit import AuditEntry
 from autarco_portal.portal_paths import PortalDirectory
 from autarco_portal.privacy.retention import Enforcer, Removed, Rule, cutoff
@@ -19,7 +20,6 @@ from autarco_portal.privacy.retention import Enforcer, Removed, Rule, cutoff
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
-    from pathlib import Path
 
     from autarco_ingest.paths import DataDirectory
     from autarco_portal.store import Store
@@ -55,16 +55,18 @@ def run(
     return found
 
 
-def run_ingest(data: Path, rules: Iterable[Rule]) -> str:
+def run_ingest(store: Store, data: DataDirectory, rules: Iterable[Rule], now: datetime) -> str:
     """Prunes the lake by the same table; returns what the command said, raises RetentionError.
 
-    A server that is set to keep less goes on doing so: this only adds to it.
+    A server that is set to keep less goes on doing so: this only adds to it. What is held stays in
+    either case.
     """
+    telemetry_kept.write(data.held, telemetry_kept.entries(store, now))
     environment = dict(os.environ)
     for rule in rules:
         if rule.enforcer is Enforcer.INGEST:
             environment[f"AUTARCO_RETENTION__{rule.name.upper()}_DAYS"] = str(rule.days)
-    command = [sys.executable, "-m", "autarco_ingest", "retain", "--data", str(data)]
+    command = [sys.executable, "-m", "autarco_ingest", "retain", "--data", str(data.root)]
     try:
         # S603: our own program, with our own arguments.
         done = subprocess.run(  # noqa: S603

@@ -7,7 +7,7 @@ is refused in one sentence.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -23,6 +23,8 @@ class PrivacySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     officer: str = ""
     """Where the privacy officer is warned; also the contact in `security.txt`."""
+    officer_language: Literal["nl", "en"] = "nl"
+    """Of what the privacy officer is mailed."""
     security: str = ""
     """Where finders of a hole write to instead: an address, or a URI."""
     insurer: str = ""

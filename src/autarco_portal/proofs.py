@@ -16,6 +16,7 @@ import msgspec
 from autarco_portal import second_factor, throttle
 from autarco_portal.passwords import Busy
 from autarco_portal.people import PeopleError, normal_email
+from autarco_portal.sealed import is_sealed, seal, unseal
 from autarco_portal.secret import Secret, derived
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from autarco_portal.throttle import ThrottleRules
 
 
+SEAL_PURPOSE = "second factor"
 BUSY_S = 5
 """When to come back while too many passwords are being compared."""
 
@@ -63,6 +65,7 @@ class Proofs:
         self._store = store
         self._hasher = hasher
         self._key = derived(key, "login throttle")
+        self._seal_key = derived(key, SEAL_PURPOSE)
 
     def password(
         self, email: str, password: Secret, address: str, now: datetime
@@ -128,12 +131,44 @@ class Proofs:
             return refused
         factors = self._store.second_factors
         secret = factors.totp_secret(person_id, confirmed=False)
-        step = None if secret is None else second_factor.step_of(Secret(secret), code, now)
+        step = self._step(person_id, secret, code, now)
         hashes = recovery_hashes(recovery_codes, person_id)
         if step is None or not factors.confirm_totp(person_id, step, hashes, now):
             return WRONG
         self._store.throttles.succeeded(name, forgive=True)
         return None
+
+    def seal(self, person_id: str, secret: Secret) -> str:
+        """Returns what somebody's secret of a second factor is stored as."""
+        return seal(self._seal_key, secret, of=person_id)
+
+    def seal_all(self) -> int:
+        """Seals the secrets that an older version stored as they are; returns how many.
+
+        Raises SealError where those that are sealed do not open: the key's file is another one.
+        """
+        factors = self._store.second_factors
+        stored = factors.totp_secrets()
+        for person_id, sealed in stored.items():
+            if is_sealed(sealed):
+                unseal(self._seal_key, sealed, of=person_id)
+                break
+        return sum(
+            factors.replace_secret(person_id, plain, self.seal(person_id, Secret(plain)))
+            for person_id, plain in stored.items()
+            if not is_sealed(plain)
+        )
+
+    def may_ask_for_link(self, email: str, address: str, now: datetime) -> Refused | None:
+        """Counts somebody who forgot his password; returns how long to wait, or None.
+
+        By what he typed, whether anybody has that address or not, and by his network.
+        """
+        typed = self._name("forgotten", email.strip().lower())
+        network = self._name("forgotten network", throttle.network_of(address))
+        return self._attempt(network, now, throttle.FORGOTTEN_NETWORK) or self._attempt(
+            typed, now, throttle.FORGOTTEN
+        )
 
     def new_hash(self, password: Secret) -> str:
         """Returns what a password is stored as."""
@@ -141,8 +176,13 @@ class Proofs:
 
     def _is_code(self, person_id: str, code: Secret, now: datetime) -> bool:
         secret = self._store.second_factors.totp_secret(person_id, confirmed=True)
-        step = None if secret is None else second_factor.step_of(Secret(secret), code, now)
+        step = self._step(person_id, secret, code, now)
         return step is not None and self._store.second_factors.take_step(person_id, step)
+
+    def _step(self, person_id: str, stored: str | None, code: Secret, now: datetime) -> int | None:
+        if stored is None:
+            return None
+        return second_factor.step_of(unseal(self._seal_key, stored, of=person_id), code, now)
 
     def _is_recovery(self, person_id: str, code: Secret, now: datetime) -> bool:
         hashed = second_factor.recovery_hash(code, person_id)

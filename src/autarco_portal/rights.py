@@ -12,7 +12,7 @@ looks up sites in bulk by the same relations; a test compares both.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
@@ -27,6 +27,10 @@ from autarco_portal.people import (
     SiteRole,
     holds,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
 
 
 class Action(StrEnum):
@@ -277,6 +281,63 @@ def relations(actor: Actor, thing: Thing) -> frozenset[Relation]:
     if isinstance(thing, SiteAccess) and thing.is_restricted:
         found &= _WHEN_RESTRICTED
     return frozenset(found)
+
+
+def visible_from(actor: Actor, site: SiteAccess) -> datetime | None:
+    """Returns since when somebody may see what a site measured; None is since ever.
+
+    A house that is sold takes its past along with those who lived there: an owner after another one
+    sees it from the day that it became his, a guest as whoever let him in. Who was let in by
+    somebody else than an owner (the portal's own) sees it as its owners do. Partners and the
+    portal's own see all of it by what they are. Whoever may not view it sees nothing before now.
+    """
+    found = relations(actor, site)
+    looking = {one for one in found if Action.VIEW_SITE in ALLOWED[SiteAccess].get(one, ())}
+    if looking - {Relation.OWNER, Relation.GUEST}:
+        return None
+    begins: list[datetime | None] = []
+    if Relation.OWNER in looking:
+        begins += [
+            owned_from(one, site.owners)
+            for one in site.owners
+            if one.person_id == actor.person_id and holds(one, actor.at)
+        ]
+    if Relation.GUEST in looking:
+        begins += [
+            _shown_from(grant, site, actor.at)
+            for grant in site.grants
+            if holds(grant, actor.at)
+            and (grant.person_id == actor.person_id or grant.organisation_id in actor.roles)
+        ]
+    since = [one for one in begins if one is not None]
+    if len(since) < len(begins):
+        return None
+    return min(since, default=actor.at)
+
+
+def owned_from(owner: SiteOwner, owners: Sequence[SiteOwner]) -> datetime | None:
+    """Returns since when what a site tells is about this owner; None is since ever.
+
+    Before the first owner's account there was already his house.
+    """
+    is_first = not any(
+        other.person_id != owner.person_id and other.from_at < owner.from_at for other in owners
+    )
+    return None if is_first else owner.from_at
+
+
+def _shown_from(grant: Grant, site: SiteAccess, at: datetime) -> datetime | None:
+    giver = [
+        one for one in site.owners if one.person_id == grant.given_by and holds(one, grant.from_at)
+    ]
+    shown = giver or [one for one in site.owners if holds(one, at)]
+    begins = [owned_from(one, site.owners) for one in shown]
+    since = [one for one in begins if one is not None]
+    if len(since) < len(begins):
+        return None
+    # Of a house that is nobody's now, from when it was given up on.
+    ended = [one.until for one in site.owners if one.until is not None]
+    return min(since, default=max(ended, default=None))
 
 
 def _as_private_person(actor: Actor, site: SiteAccess) -> set[Relation]:

@@ -26,6 +26,7 @@ from autarco_portal.pages import web as pages
 from autarco_portal.pages.visitor import cookie_name
 from autarco_portal.portal import Portal, Settings
 from autarco_portal.portal_paths import PortalDirectory
+from autarco_portal.sealed import SealError
 from autarco_portal.secret import SecretKeyError, load_key
 from autarco_portal.serve import ServeError
 from autarco_portal.shown_totals import ShownTotals
@@ -54,9 +55,11 @@ def check(settings: Settings) -> None:
     """Makes directory and tables of the portal; raises ServeError where that cannot be."""
     try:
         _directory(settings).mkdir(mode=0o700, parents=True, exist_ok=True)
-        open_store(settings.store_url, migrate=True).close()
-        load_key(_directory(settings) / "secret.key")
-    except (StoreError, SecretKeyError) as error:
+        with open_store(settings.store_url, migrate=True) as store:
+            # Made here, before several workers want it at once.
+            key = load_key(_directory(settings) / "secret.key")
+            Accounts(store, key).seal_second_factors()
+    except (StoreError, SecretKeyError, SealError) as error:
         raise ServeError(str(error)) from error
     except OSError as error:
         raise ServeError(f"cannot use {settings.data}: {error.strerror}") from error
@@ -88,7 +91,7 @@ def make_portal(
             for serial, zone, pac0 in store.sites.placed()
         ]
 
-    fleet = Fleet(LakeReader(data), PortalDirectory.of(data).root / "summaries", placed=placed)
+    fleet = Fleet(LakeReader(data), PortalDirectory.of(data).summaries, placed=placed)
     views = Views(
         fleet,
         store.sites.record,
@@ -115,7 +118,7 @@ def assemble(portal: Portal, accounts: Accounts) -> Litestar:
         portal=portal,
         routes=[
             compat.router(time.monotonic),
-            api.router(time.monotonic),
+            api.router(accounts, time.monotonic),
             pages.router(portal, accounts),
         ],
         page=pages.failure(portal, accounts),

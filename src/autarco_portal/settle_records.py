@@ -14,7 +14,7 @@ from autarco_portal.derived_store import DerivedStore
 from autarco_portal.guarantee_record import GuaranteeStatus
 from autarco_portal.guarantee_terms import Guarantee, GuaranteeFile
 from autarco_portal.privacy.human_decision import Effect
-from autarco_portal.privacy.processing import Purpose, may_process
+from autarco_portal.privacy.processing import GUARANTEE_NEEDS, may_process
 from autarco_portal.settle_evidence import SettleError
 
 if TYPE_CHECKING:
@@ -94,8 +94,13 @@ class StoreRecords:
         if record is None:
             raise SettleError(f"there is no site {site_id!r}")
         flags = self._store.privacy.flags_of_site(site_id, self._now)
-        if not may_process(flags, Purpose.GUARANTEE):
-            raise SettleError(f"the data of site {site_id} may not be used to settle, by its owner")
+        # All that a settlement does: it reads what was monitored, models it, and goes to the
+        # insurer. Not only where `duties` has suspended the guarantee already.
+        if blocked := sorted(one for one in GUARANTEE_NEEDS if not may_process(flags, one)):
+            raise SettleError(
+                f"the data of site {site_id} may not be used to settle, by its owner: no "
+                f"{', '.join(blocked)}"
+            )
         return record.site
 
     def guarantees(self, site_id: str) -> Sequence[Guarantee]:

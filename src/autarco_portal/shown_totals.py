@@ -21,6 +21,7 @@ from autarco_ingest import durable, paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Set
+    from datetime import datetime
     from pathlib import Path
 
     from autarco_portal.site import Inverter
@@ -61,19 +62,23 @@ class ShownTotals:
         self._of = _read(file)
         self._is_kept = True
 
-    def raised(self, public_key: str, view: SiteView, *, hung: str = "") -> SiteView:
+    def raised(
+        self, public_key: str, view: SiteView, *, hung: str = "", seen_from: datetime | None = None
+    ) -> SiteView:
         """Returns a site's view with no total lower than it was shown before, and notes it.
 
-        `hung` is `hanging` of its inverters: what was shown with others does not count.
+        `hung` is `hanging` of its inverters: what was shown with others does not count. Those who
+        may see a site since different moments (`seen_from`) see totals of their own.
         """
+        key = public_key if seen_from is None else f"{public_key} {seen_from.isoformat()}"
         with self._turn:
-            before = self._of.get(public_key)
+            before = self._of.get(key)
             if before is not None and before.hung in ("", hung):
                 view = _raised(view, before)
             now = _totals(view, hung)
             if now != before and (before is not None or any(now.sums.values()) or now.inverters):
                 # As many as the store has sites; `forget_gone` takes out what is no more.
-                self._of[public_key] = now
+                self._of[key] = now
                 self._is_kept = False
         return view
 
@@ -83,7 +88,7 @@ class ShownTotals:
             gone = [
                 key
                 for key, one in self._of.items()
-                if key not in sites or not one.inverters.keys() <= known
+                if _site(key) not in sites or not one.inverters.keys() <= known
             ]
             for key in gone:
                 del self._of[key]
@@ -119,11 +124,16 @@ def forget(file: Path, sites: Iterable[str]) -> bool:
         durable.sync(file.parent)
         return True
     gone = set(sites)
-    left = {key: one for key, one in kept.items() if key not in gone}
+    left = {key: one for key, one in kept.items() if _site(key) not in gone}
     if len(left) == len(kept):
         return False
     _write(file, msgspec.json.encode(left))
     return True
+
+
+def _site(key: str) -> str:
+    """Whose totals those are that are kept under a name (`raised`)."""
+    return key.partition(" ")[0]
 
 
 def _write(file: Path, content: bytes) -> None:

@@ -8,13 +8,18 @@ values; a site that is being set up may still lack roof planes and a day of comm
 from __future__ import annotations
 
 import re
-from datetime import date, datetime
+from datetime import date, datetime, time, timedelta
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from autarco_portal.people import Grant, SiteOwner, SiteRole, Source, SourceKind, check_text
-from autarco_portal.rights import SiteAccess
+from autarco_portal.rights import SiteAccess, visible_from
 from autarco_portal.site import Inverter, RoofPlane, Site, SiteError
+
+if TYPE_CHECKING:
+    from autarco_portal.people import Actor
 
 _PUBLIC_KEY = re.compile(r"[a-z0-9]{8}")
 _COUNTRY = re.compile(r"[A-Z]{2}")
@@ -95,6 +100,21 @@ class SiteRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Since when the owner wants the data kept but not used."""
     created_at: datetime
     updated_at: datetime
+    seen_from: datetime | None = None
+    """Since when whoever looks may see what it measured, None: since ever. Never stored: `seen_by`
+    says it, and everything that reads measurements of a record looks at it."""
+
+    def span(self, one: Inverter) -> tuple[datetime, datetime | None]:
+        """Returns from when until when what an inverter measured is this site's, and to be seen."""
+        begin = one.installed_at
+        return max(begin, self.seen_from or begin), one.uninstalled_at
+
+    @property
+    def seen_from_day(self) -> date | None:
+        """The first local day that may be seen whole; what is known by day is shown from it on."""
+        if self.seen_from is None:
+            return None
+        return whole_day_from(self.seen_from, self.time_zone)
 
     @property
     def is_complete(self) -> bool:
@@ -132,6 +152,29 @@ class SiteRecord(msgspec.Struct, frozen=True, kw_only=True):
     def nominal_power(self) -> int:
         """W of all planes at standard test conditions."""
         return round(sum(plane.pdc0 for plane in self.planes))
+
+
+def seen_by(actor: Actor, record: SiteRecord) -> SiteRecord:
+    """Returns a site as somebody may see it: with `seen_from`, without inverters gone before."""
+    since = visible_from(actor, record.access)
+    if since is None:
+        return record
+    return msgspec.structs.replace(
+        record,
+        seen_from=since,
+        inverters=tuple(
+            one
+            for one in record.inverters
+            if one.uninstalled_at is None or one.uninstalled_at > since
+        ),
+    )
+
+
+def whole_day_from(at: datetime, time_zone: str) -> date:
+    """Returns the first local day that does not begin before a moment."""
+    zone = ZoneInfo(time_zone)
+    day = at.astimezone(zone).date()
+    return day if datetime.combine(day, time(), zone) >= at else day + timedelta(days=1)
 
 
 def check_public_key(public_key: str) -> None:

@@ -38,6 +38,10 @@ NETWORK = ThrottleRules(free=50)
 """A company or a mobile network behind one address has many who mistype."""
 CODE = ThrottleRules(free=5)
 """Codes of one account from anywhere: who tries them knows the password already."""
+FORGOTTEN = ThrottleRules(free=5, first_wait=timedelta(minutes=10))
+"""Of one address on an account: each is a mail to somebody who perhaps did not ask."""
+FORGOTTEN_NETWORK = ThrottleRules(free=30, first_wait=timedelta(minutes=10))
+"""Of one network, whatever the addresses."""
 
 
 class Throttle(msgspec.Struct, frozen=True, kw_only=True):

@@ -49,7 +49,9 @@ from autarco_portal.privacy.sharing import Basis, Disclosure, RecipientKind
 from autarco_portal.privacy_desk import Desk
 from autarco_portal.privacy_guarantees import contest, record_outcome
 from autarco_portal.privacy_settings import PrivacySettings
-from autarco_portal.secret import Secret, load_key
+from autarco_portal.proofs import SEAL_PURPOSE
+from autarco_portal.sealed import seal
+from autarco_portal.secret import Secret, derived, load_key
 from autarco_portal.site import Inverter, RoofPlane
 from autarco_portal.site_record import Address, NewSite
 from autarco_portal.store import open_store
@@ -96,7 +98,9 @@ def furnish(data: Path, now: datetime) -> str:
         link = accounts.invite(person_id, by=None, now=now)
         accounts.accept(link, Secret(PASSWORD), now)
         secret = pyotp.random_base32()
-        store.second_factors.offer_totp(person_id, secret, now)
+        key = derived(load_key(portal.root / "secret.key"), SEAL_PURPOSE)
+        sealed = seal(key, Secret(secret), of=person_id)
+        store.second_factors.offer_totp(person_id, sealed, now)
         assert store.second_factors.confirm_totp(person_id, 1, (), now)
     _days(DerivedStore(portal), now)
     return secret

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import rows
-from autarco_ingest import catalog, maintenance, paths, schema
+from autarco_ingest import catalog, day_rewrite, paths, schema
 from autarco_ingest.lake import Lake
 from autarco_ingest.lake_table import LakeTable
 from autarco_ingest.table_store import LocalStore
@@ -49,7 +49,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> paths.DataDirectory:
             lake.commit(version, *batch)
         if version == 2:
             table = LakeTable(store, schema.READINGS)
-            maintenance.rewrite_day(table, rows.NOON.date().isoformat())
+            day_rewrite.rewrite_day(table, rows.NOON.date().isoformat())
             table.checkpoint()
     files = lakes[0].files("readings")
     moment = catalog.Moment(readings=files, sessions=[], quarantine=[])

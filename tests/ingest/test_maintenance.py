@@ -17,7 +17,16 @@ import pytest
 from deltalake import DeltaTable
 
 import rows
-from autarco_ingest import catalog, lake, lake_table, maintenance, paths, settings, table_store
+from autarco_ingest import (
+    catalog,
+    day_rewrite,
+    lake,
+    lake_table,
+    maintenance,
+    paths,
+    settings,
+    table_store,
+)
 from autarco_ingest.forgotten import Forgotten
 from autarco_ingest.paths import DataDirectory
 from autarco_ingest.storage import Storage
@@ -187,7 +196,7 @@ class TestCompaction:
     def test_a_large_day_becomes_several_files_of_whole_inverters(
         self, place: Place, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(maintenance, "ROWS_MAX", 5)
+        monkeypatch.setattr(day_rewrite, "ROWS_MAX", 5)
         for minute in range(3):
             place.commit(rows.readings(*(sample(minute, f"SIM{n}") for n in range(4))))
 
@@ -228,7 +237,7 @@ class TestTogether:
         place.commit(rows.readings(sample(0)))
         place.commit(rows.readings(sample(1)))
         store = maintenance.open_tables(place.settings, place.data)
-        meanwhile(monkeypatch, lambda: maintenance.rewrite_day(store[0], "2026-06-15"))
+        meanwhile(monkeypatch, lambda: day_rewrite.rewrite_day(store[0], "2026-06-15"))
 
         place.maintain()
 

@@ -137,6 +137,7 @@ def desk_request(state: str) -> models_office.DeskRequest:
             for kind in labels.STEP
         ),
         evidence=((NOW, "ab" * 32),),
+        facts={"north001": ("street", f"planes.{EVIL}.pdc0")},
         effective_at=NOW + timedelta(days=10),
     )  # fmt: skip
 

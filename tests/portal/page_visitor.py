@@ -11,7 +11,9 @@ import pyotp
 
 from autarco_portal.accounts import Accounts
 from autarco_portal.passwords import Hasher, Parameters
-from autarco_portal.secret import Secret
+from autarco_portal.proofs import SEAL_PURPOSE
+from autarco_portal.sealed import seal
+from autarco_portal.secret import Secret, derived
 from portal_world import BEGAN, email, password
 
 if TYPE_CHECKING:
@@ -40,7 +42,9 @@ class Keys:
             if actor.needs_second_factor and who not in without_second_factor:
                 secret = pyotp.random_base32()
                 factors = world.store.second_factors
-                factors.offer_totp(person_id, secret, world.now)
+                key = derived(b"k" * 32, SEAL_PURPOSE)
+                sealed = seal(key, Secret(secret), of=person_id)
+                factors.offer_totp(person_id, sealed, world.now)
                 assert factors.confirm_totp(person_id, 1, (), world.now)
                 self.totp[who] = secret
 

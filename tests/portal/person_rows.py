@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from sqlalchemy import Date, DateTime, Engine, insert
 
+from autarco_portal import guarantee
 from autarco_portal.people import ADDRESS_ATTRIBUTES, PERSONAL_ATTRIBUTES
 from autarco_portal.site import RoofPlane
 from autarco_portal.store import person_data  # noqa: F401 - its imports complete the schema
 from autarco_portal.store.declarative import Base, Instant
 from autarco_portal.store.engine import make_engine, writing
 from autarco_portal.store.person_rules import NOT_PERSONAL
+from privacy_samples import contract, settlement
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -153,6 +155,14 @@ def _value(table: Table, column: Column[Any], who: str) -> Any:
         return msgspec.json.encode(plane).decode()
     if name == "mppt_planes":
         return "[]"
+    if (table.name, name) == ("settlements", "document"):
+        # Which period it is of stands in it alone.
+        made = settlement(contract(key), 1_000 + number)
+        made = msgspec.structs.replace(made, code_version=canary(who, table.name, name))
+        return guarantee.to_json(made).decode()
+    if (table.name, name) == ("support_notes", "body"):
+        text = {"text": canary(who, table.name, name), "written_at": f"{START:%Y-%m-%dT%H:%M:%SZ}"}
+        return json.dumps(text, separators=(",", ":"))
     if name in JSON_COLUMNS:
         return json.dumps({"text": canary(who, table.name, name)}, separators=(",", ":"))
     return canary(who, table.name, name)

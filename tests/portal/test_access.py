@@ -85,6 +85,8 @@ BODIES = {
     f"{MINE}/erasures/name/confirmation": {"sha256": "0" * 64},
     f"{MINE}/decisions/name/contest": {},
     f"{V1}/alarms/acknowledgements": {"incident_id": "x"},
+    f"{V1}/sites/{NORTH}/grants": {"email": "x@example.org", "why": "x"},
+    f"{V1}/sites/{NORTH}/owner": {"name": "x", "email": "x@example.org"},
     f"{V1}/privacy/verifications": {"request_id": "x", "token": "y"},
 }
 
@@ -108,6 +110,14 @@ PROGRAMS: dict[tuple[str, str], Row] = {
         f"{V1}/sites/{NORTH}/performance/expected", {200: SEE}
     ),
     ("GET", f"{SITE}/alarms"): Row(f"{V1}/sites/{NORTH}/alarms", {200: SEE}),
+    ("GET", f"{SITE}/grants"): Row(
+        f"{V1}/sites/{NORTH}/grants", {200: CARE | {"privacy_officer"}, 403: SEE}
+    ),
+    ("POST", f"{SITE}/grants"): Row(f"{V1}/sites/{NORTH}/grants", {403: SEE}),
+    ("DELETE", f"{SITE}/grants/{{grant_id:str}}"): Row(
+        f"{V1}/sites/{NORTH}/grants/x", {403: SEE}
+    ),
+    ("POST", f"{SITE}/owner"): Row(f"{V1}/sites/{NORTH}/owner", {403: SEE}),
     ("GET", f"{SITE}/guarantees"): Row(
         f"{V1}/sites/{NORTH}/guarantees", {200: LOOK, 403: {"guest"}}
     ),

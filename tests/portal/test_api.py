@@ -164,11 +164,11 @@ def test_derived_tables_show_a_site_s_own_days(world: World, client: TestClient[
     )
 
 
-def verdict(site: str) -> Verdict:
+def verdict(site: str, cause: Cause = Cause.OUTAGE) -> Verdict:
     return Verdict(
         site_id=site,
         inverter_sn=None,
-        cause=Cause.OUTAGE,
+        cause=cause,
         day=date(2026, 9, 21),
         state=State.FAULTY,
         alarm=True,

@@ -14,10 +14,11 @@ from analysed_lake import FIRST, made_rows, sites
 from autarco_ingest import catalog, paths, schema
 from autarco_ingest.lake import Lake
 from autarco_ingest.table_store import LocalStore
-from autarco_portal import cli, derived
+from autarco_portal import cli, derived, reanalysis
 from autarco_portal.derived_rows import incidents_of
 from autarco_portal.derived_store import DerivedStore
 from autarco_portal.portal_paths import PortalDirectory
+from autarco_portal.privacy import retention
 from autarco_portal.site_record import Address, NewSite
 from autarco_portal.store import migrate, open_store
 
@@ -111,6 +112,45 @@ def test_sites_of_a_store_but_for_those_whose_owners_want_no_use(
             )
         )
         assert [one.incident for one in store.alarms.open()] == found
+
+
+def test_a_site_whose_facts_were_corrected_is_done_again_once(
+    with_lake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The samples are of a fixed day, which gets old.
+    monkeypatch.setattr(retention, "SAMPLES_DAYS", 100 * 365)
+    root, now = with_lake, datetime.now(UTC)
+    data = paths.DataDirectory.at(root)
+    portal = PortalDirectory.of(data)
+    migrate(str(portal.database))
+    with open_store(str(portal.database)) as store:
+        for one in ROOFS:
+            store.sites.add(
+                NewSite(
+                    name="A", address=Address(street="Z 1", postcode="3511 ZZ", city="U"),
+                    public_key=one.site_id, latitude=one.latitude, longitude=one.longitude,
+                    commissioned_on=one.commissioned_on, planes=one.planes,
+                    inverters=one.inverters,
+                ),
+                now,
+            )  # fmt: skip
+        assert analyse(root, "--from", str(FIRST), "--to", str(FIRST)) == 0
+
+        def yields() -> dict[str, float]:
+            shown = catalog.query(data, "FROM analytics.site_day SELECT site_id, specific_yield")
+            return {row["site_id"]: row["specific_yield"] for row in shown.to_pylist()}
+
+        before, site = yields(), ROOFS[1]
+        planes = [msgspec.structs.replace(one, pdc0=one.pdc0 * 2) for one in site.planes]
+        store.sites.set_planes(site.site_id, planes, now)
+        assert analyse(root, "--to", str(FIRST)) == 0
+        assert yields() == before, "nobody said that it changed"
+        reanalysis.mark(portal, site.site_id, site.commissioned_on)
+
+        assert analyse(root, "--to", str(FIRST)) == 0
+
+        assert yields() == before | {site.site_id: pytest.approx(before[site.site_id] / 2)}
+        assert reanalysis.marks(portal) == {}
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         objecting = store.people.by_email("bewoner11@example.org")
         assert objecting is not None
         store.privacy.object_to(objecting.person_id, Purpose.RESEARCH, THEN)
+        # He sold it since; what it tells of his days there is his still.
+        (sold,) = store.sites.owned_by(objecting.person_id)
+        buyer = store.people.add(name="Koper", email="koper@example.org", source=SELF, now=THEN)
+        later = BEGIN + timedelta(days=60)
+        store.sites.end_owner(sold.public_key, objecting.person_id, later)
+        store.sites.add_owner(sold.public_key, buyer.person_id, later)
     fill(directory)
     return root
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 import smtp_server
-from autarco_portal import mail, mail_smtp
+from autarco_portal import mail, mail_queue, mail_smtp
 from autarco_portal.mail import MailError
 from autarco_portal.mail_smtp import MailSettings, Result
+from autarco_portal.privacy import letter
 
 if TYPE_CHECKING:
     from email.message import EmailMessage
     from pathlib import Path
+
+    from autarco_portal.store import Store
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
@@ -115,3 +118,22 @@ def test_nobody_slips_headers_in(recipient: str, subject: str) -> None:
 def test_names_and_passwords_do_not_leave_in_the_clear() -> None:
     with pytest.raises(MailError, match="on this machine only"):
         MailSettings(host="mail.example.nl", security="none", sender="privacy@example.nl")
+
+
+def test_a_mail_is_tried_again_for_five_days_and_then_given_up(store: Store) -> None:
+    """The server says `later` to this address, each time."""
+    words = letter.Letter(subject="Uw verzoek", text="Later.\n")
+    store.mails.queue(words, now=NOW, recipient="later@example.nl", language="nl")
+    with smtp_server.running() as (_, port):
+        settings = MailSettings(
+            host="127.0.0.1", port=port, security="none", sender="privacy@example.nl"
+        )
+        at = NOW
+        for wait in mail_queue.RETRY_AFTER:
+            assert mail_queue.send_due(store, settings, at).deferred == 1
+            # Not before its time, and at it.
+            assert store.mails.due(at + wait - timedelta(seconds=1)) == []
+            at += wait
+        assert timedelta(days=4) < at - NOW < timedelta(days=6)
+        assert mail_queue.send_due(store, settings, at).refused == 1
+    assert store.mails.due(at + timedelta(days=365)) == []

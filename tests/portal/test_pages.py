@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
@@ -22,7 +23,7 @@ from msgspec import structs
 import page_samples
 from autarco_portal.guarantee_record import GuaranteeStatus
 from autarco_portal.incidents import Cause, CloseReason, Severity
-from autarco_portal.pages import labels, labels_privacy, models
+from autarco_portal.pages import labels, labels_privacy, labels_rules, models
 from autarco_portal.pages.chart_library import POLICY, chart_library
 from autarco_portal.pages.charts import Chart, Series
 from autarco_portal.pages.render import STATIC_FILES, render, static_path
@@ -113,7 +114,11 @@ def test_every_text_is_in_the_dutch_catalogue_and_nothing_else() -> None:
         message
         for _, _, message, _, _ in extract_from_dir(
             PACKAGE,
-            [("pages/**.py", "python"), ("templates/**.html", "jinja2.ext.babel_extract")],
+            [
+                ("pages/**.py", "python"),
+                ("site_access.py", "python"),
+                ("templates/**.html", "jinja2.ext.babel_extract"),
+            ],
             {},
             keywords=MESSAGE_KEYWORDS,
         )
@@ -387,3 +392,44 @@ def test_numbers_and_times_are_written_as_people_write_them() -> None:
     assert en.calendar()["shortDays"][0] == "Sun"
     assert nl.calendar()["months"][0] == "januari"
     assert (nl.separators, en.separators) == (",.", ".,")
+
+
+OF_RULES = (
+    "privacy/*.py", "privacy_self.py", "privacy_desk.py", "privacy_office.py", "people.py",
+    "store/rectifications.py", "store/second_factors.py",
+)  # fmt: skip
+"""Whose errors a page shows: what a person did wrong."""
+OF_NO_PAGE = {
+    "fields: a disclosure names what is disclosed",
+    "an insurer gets one site and one period",
+    "it has been disclosed: each disclosure has an entry of its own",
+    "period: it ends before it begins",
+    "not a network address",
+    "one-click withdrawal needs an https address (RFC 8058)",
+    "inputs_sha256: expected 64 digits of hex",
+    "review_at: expected a day after the hold begins",
+    "a policy does not start before it is published",
+    "a notice has a letter in Dutch and one in English",
+    "stores: a processor without any is none",
+    "the time of a step has no time zone",
+    "received_at has no time zone",
+    "the notice of the transfer has not reached everybody",
+}
+"""Said to operators at the command line, or to us."""
+
+
+def test_what_rules_refuse_is_said_in_dutch() -> None:
+    said = {
+        call.args[0].value
+        for pattern in OF_RULES
+        for file in PACKAGE.glob(pattern)
+        for call in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Name)
+        and call.func.id in {"PrivacyError", "NotThere", "StoreError", "PeopleError"}
+        and call.args
+        and isinstance(call.args[0], ast.Constant)
+    }
+    assert said - set(labels_rules.SENTENCES) == OF_NO_PAGE
+    dutch = words(Language.DUTCH)
+    assert [one for one in labels_rules.SENTENCES if dutch.say(one) == one] == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,7 +17,7 @@ from autarco_portal.store.engine import StoreError, make_engine, reading, writin
 from autarco_portal.store.person_data import ANOTHER, PersonData
 from autarco_portal.store.person_rules import NOT_PERSONAL, REACHES, REFERENCED
 from autarco_portal.store.tables import GrantRow, InverterRow, OrganisationRow, SiteOwnerRow
-from person_rows import ANNA, BOB, NOW, START
+from person_rows import ANNA, BOB, NOW, START, canary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -191,6 +191,16 @@ def test_the_house_before_it_was_sold_is_the_sellers(engine: Engine) -> None:
     (bought,) = (one for one in buyer.households.present if one.site_id == "bobssite")
     assert (bought.from_at, bought.until) == (sold, None)
     assert not [alarm for alarm in buyer.records["alarms"] if alarm["site_number"] == 2]
+    (own,) = buyer.records["support_notes"]
+    assert own["site_number"] == 1
+    assert [one["public_key"] for one in buyer.records["disclosure_sites"]] == ["annasite"]
+    assert len(buyer.records["guarantees"]) == 2
+    (own,) = buyer.records["settlements"]
+    # Bob's was of a year that was over when the house was sold.
+    assert own["document"]["code_version"] == canary(ANNA, "settlements", "document")
+    (own,) = buyer.records["decisions"]
+    assert own["settlement_sha256"] == buyer.records["settlements"][0]["sha256"]
+    assert buyer.households.first_days == {"bobssite": date(2026, 4, 16)}
     assert [site["public_key"] for site in buyer.records["sites"]] == ["annasite", "bobssite"]
     assert seller.households.sites == {}
     # Whose it is now has its own key.

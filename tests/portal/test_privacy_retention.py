@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,20 +10,20 @@ import pytest
 
 import privacy_samples as samples
 from autarco_ingest.paths import DataDirectory
-from autarco_portal import privacy_retention
+from autarco_portal import privacy_retention, throttle
 from autarco_portal.guarantee_record import GuaranteeStatus
 from autarco_portal.personal_record import Lead
 from autarco_portal.photos import Photo, PhotoFiles, PhotoKind, Picture
 from autarco_portal.portal_paths import PortalDirectory
 from autarco_portal.privacy import retention
 from autarco_portal.privacy.legal_hold import Hold
+from autarco_portal.privacy.security_incident import SecurityIncident
 from autarco_portal.store import open_store
 from server_process import Wire, eventually, running
 from test_server import count, data_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
     from pathlib import Path
 
     from autarco_portal.store import Store
@@ -104,7 +104,7 @@ def test_counting_changes_nothing_and_each_removal_is_in_the_log(
     assert removed(own, tmp_path, late) == {}
 
 
-def test_the_lake_is_pruned_by_the_same_table(tmp_path: Path) -> None:
+def test_the_lake_is_pruned_by_the_same_table(own: Store, tmp_path: Path) -> None:
     data = tmp_path / "data"
     with running(data, log=tmp_path / "log", flush_seconds="0.3") as server:
         with Wire(server.port) as wire:
@@ -115,12 +115,29 @@ def test_the_lake_is_pruned_by_the_same_table(tmp_path: Path) -> None:
             lambda: DataDirectory.at(data).catalog.exists() and count(data) == 3,
         )
         assert server.stop() == 0
-    told = privacy_retention.run_ingest(data, retention.RULES)
-    assert "readings" not in told
-    told = privacy_retention.run_ingest(data, retention.with_periods({"readings": 1}))
+    directory, now = DataDirectory.at(data), datetime.now(UTC)
+    told = privacy_retention.run_ingest(own, directory, retention.RULES, now)
+    assert "expired, " not in told
+    short = retention.with_periods({"readings": 1})
+    told = privacy_retention.run_ingest(own, directory, short, now)
     assert "readings: 1 days expired" in told
 
 
-def test_a_lake_that_is_not_there_is_said_in_one_sentence(tmp_path: Path) -> None:
+def test_a_lake_that_is_not_there_is_said_in_one_sentence(own: Store, tmp_path: Path) -> None:
+    (tmp_path / "made").mkdir()
     with pytest.raises(privacy_retention.RetentionError, match="autarco-ingest retain: "):
-        privacy_retention.run_ingest(tmp_path / "nowhere", retention.RULES)
+        privacy_retention.run_ingest(own, DataDirectory.at(tmp_path / "made"), retention.RULES, NOW)
+
+
+@pytest.mark.parametrize("name", ["login_throttles", "security_incidents"])
+def test_what_names_nobody_goes_at_its_moment_too(own: Store, tmp_path: Path, name: str) -> None:
+    own.throttles.attempt("ab" * 32, NOW, throttle.PAIR)
+    own.privacy.incidents.add(
+        SecurityIncident(incident_id="i", aware_at=NOW, recorded_by="officer", summary="a laptop")
+    )
+    own.privacy.incidents.change("i", lambda one: msgspec.structs.replace(one, closed_at=NOW))
+    (rule,) = (one for one in retention.RULES if one.name == name)
+    ends = NOW + timedelta(days=rule.days)
+    assert name not in removed(own, tmp_path, ends - timedelta(seconds=1))
+    assert removed(own, tmp_path, ends)[name] == 1
+    assert name not in removed(own, tmp_path, ends)

@@ -166,6 +166,18 @@ def test_the_one_question_for_many_sites_says_what_the_flags_say(store: Store) -
     assert store.privacy.blocked_sites(Purpose.RESEARCH, NOW) == {sites[3]}
 
 
+def test_a_no_holds_for_the_time_before_the_house_was_sold(store: Store) -> None:
+    seller, buyer = samples.person(store), samples.person(store, "Piet", "piet@x.example")
+    house = samples.site(store, seller)
+    sold = NOW - 30 * DAY
+    store.sites.end_owner(house, seller, sold)
+    store.sites.add_owner(house, buyer, sold)
+    store.privacy.object_to(seller, Purpose.RESEARCH, NOW)
+    assert store.privacy.blocked_sites(Purpose.RESEARCH, NOW) == frozenset()
+    assert store.privacy.blocked_sites(Purpose.RESEARCH, NOW, since=sold) == frozenset()
+    assert store.privacy.blocked_sites(Purpose.RESEARCH, NOW, since=sold - DAY) == {house}
+
+
 def test_objecting_to_marketing_ends_consent_at_once(store: Store) -> None:
     somebody = samples.person(store)
     asked = Consent(

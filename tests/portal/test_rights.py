@@ -233,3 +233,65 @@ def test_whose_time_is_over_or_has_not_begun_sees_nothing(name: str) -> None:
 def test_somebody_elses_site_is_invisible() -> None:
     for name in ("stranger", "other partner", "support"):
         assert not may(ACTORS[name], Action.VIEW_SITE, SITE)
+
+
+SOLD = NOW - timedelta(days=10)
+BOUGHT = msgspec.structs.replace(
+    SITE,
+    owners=(
+        SiteOwner(person_id="seller", from_at=BEFORE, until=SOLD),
+        SiteOwner(person_id="owner", from_at=SOLD),
+    ),
+    grants=tuple(
+        msgspec.structs.replace(one, from_at=SOLD) if one.given_by == "owner" else one
+        for one in SITE.grants
+    ),
+)
+
+
+@pytest.mark.parametrize("name", ACTORS)
+def test_whoever_buys_a_house_sees_it_from_that_day_and_so_do_his_guests(name: str) -> None:
+    one = ACTORS[name]
+    since = rights.visible_from(one, BOUGHT)
+    if not may(one, Action.VIEW_SITE, BOUGHT):
+        assert since == NOW
+    elif name in ("owner", "guest", "adviser", "helping"):
+        assert since == SOLD
+        # The first owner's house was his before he had an account.
+        assert rights.visible_from(one, SITE) is None
+    else:
+        assert since is None
+
+
+def test_who_came_to_a_house_beside_its_owner_sees_it_since_then() -> None:
+    both = (
+        SiteOwner(person_id="seller", from_at=BEFORE),
+        SiteOwner(person_id="owner", from_at=SOLD),
+    )
+    site = msgspec.structs.replace(BOUGHT, owners=both)
+    assert rights.visible_from(ACTORS["owner"], site) == SOLD
+    assert rights.visible_from(actor("seller"), site) is None
+
+
+def test_who_buys_a_house_back_sees_nothing_of_the_time_between() -> None:
+    back = SOLD + timedelta(days=5)
+    owners = (
+        SiteOwner(person_id="owner", from_at=BEFORE, until=SOLD),
+        SiteOwner(person_id="seller", from_at=SOLD, until=back),
+        SiteOwner(person_id="owner", from_at=back),
+    )
+    site = msgspec.structs.replace(BOUGHT, owners=owners)
+    assert rights.visible_from(ACTORS["owner"], site) == back
+
+
+def test_a_house_that_is_nobodys_shows_guests_no_past() -> None:
+    owners = tuple(msgspec.structs.replace(one, until=NOW) for one in BOUGHT.owners[:1])
+    site = msgspec.structs.replace(BOUGHT, owners=owners)
+    assert rights.visible_from(ACTORS["helping"], site) == NOW
+
+
+def test_an_owner_who_is_also_a_partner_sees_what_the_partner_sees() -> None:
+    one = actor("owner", roles={"installer": MemberRole.STAFF})
+    assert rights.visible_from(one, BOUGHT) is None
+    without = msgspec.structs.replace(one, has_second_factor=False)
+    assert rights.visible_from(without, BOUGHT) == SOLD

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import resource
-import signal
 import socket
 import ssl
-import subprocess
-import sys
 import time
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import trustme
-from aiohttp import ClientSession, TCPConnector
-from aiohttp.abc import AbstractResolver, ResolveResult
 from autarco import Autarco, AutarcoAuthenticationError, AutarcoConnectionError
 
+import portal_process
 from autarco_portal import serve
 from autarco_portal.web import BODY_BYTES_MAX
+from portal_process import PEER_S, Certificate, Server, serving
 from portal_world import BATTERY, EMPTY, FOREIGN, HYBRID, NEW, NORTH, OLD, TWIN, email, password
 from serve_world import BODY_S, HEAD_MS
 
@@ -34,89 +29,16 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:BasicAuth is deprecated:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:The 'auth' parameter is deprecated:DeprecationWarning"),
 ]
-READY_S = 90.0
-PEER_S = 20.0
-
-
-class Server:
-    """A running portal."""
-
-    def __init__(self, process: subprocess.Popen[str], port: int, ca: trustme.CA) -> None:
-        self.process = process
-        self.port = port
-        self.context = ssl.create_default_context()
-        ca.configure_trust(self.context)
-
-    def connect(self) -> ssl.SSLSocket:
-        raw = socket.create_connection(("127.0.0.1", self.port), timeout=PEER_S)
-        return self.context.wrap_socket(raw, server_hostname="my.autarco.com")
-
-    def say(self, data: bytes) -> bytes:
-        """What comes back to some bytes until the server closes or says no more."""
-        with self.connect() as peer:
-            answer = b""
-            try:
-                peer.sendall(data)
-                peer.settimeout(3)
-                while chunk := peer.recv(65_536):
-                    answer += chunk
-            except (TimeoutError, ConnectionError, ssl.SSLError):
-                pass
-            return answer
-
-    def is_well(self) -> bool:
-        answer = self.say(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        return answer.startswith(b"HTTP/1.1 200")
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     directory = tmp_path_factory.mktemp("serve")
-    ca = trustme.CA()
-    cert = ca.issue_cert("my.autarco.com", "localhost")
-    chain, key = directory / "cert.pem", directory / "key.pem"
-    chain.write_bytes(b"".join(blob.bytes() for blob in cert.cert_chain_pems))
-    key.write_bytes(cert.private_key_pem.bytes())
-    here = Path(__file__).parent
-    paths = os.pathsep.join([str(here), *sys.path])
-    process = subprocess.Popen(
-        [sys.executable, here / "serve_world.py", directory, chain, key],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONPATH": paths},
-    )
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line.startswith("listening on 127.0.0.1:"), line
-        yield Server(process, int(line.rpartition(":")[2]), ca)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(READY_S) == 0
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
-
-
-class ToUs(AbstractResolver):
-    """Every name is the portal under test."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        return [
-            ResolveResult(
-                hostname=host, host="127.0.0.1", port=self.port, family=family, proto=0, flags=0
-            )
-        ]
-
-    async def close(self) -> None:
-        """Nothing to close."""
+    certificate = Certificate(directory)
+    program = Path(__file__).parent / "serve_world.py"
+    command = [program, directory, certificate.chain, certificate.key]
+    with serving(command, certificate) as server:
+        yield server
 
 
 def by_client(
@@ -126,14 +48,7 @@ def by_client(
     secret: str | None = None,
 ) -> Any:
     """Lets the client that people have ask; its code is untouched."""
-
-    async def run() -> Any:
-        connector = TCPConnector(resolver=ToUs(server.port), ssl=server.context)
-        async with ClientSession(connector=connector) as session:
-            client = Autarco(email=email(who), password=secret or password(who), session=session)
-            return await use(client)
-
-    return asyncio.run(run())
+    return portal_process.by_client(server, use, email=email(who), password=secret or password(who))
 
 
 def test_the_client_gets_its_account(server: Server) -> None:

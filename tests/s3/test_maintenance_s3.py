@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 import rows
-from autarco_ingest import catalog, lake, lake_table, maintenance, schema, settings
+from autarco_ingest import catalog, day_rewrite, lake, lake_table, maintenance, schema, settings
 from autarco_ingest.lake import Lake
 from autarco_ingest.lake_table import LakeTable
 from autarco_ingest.paths import DataDirectory
@@ -79,7 +79,7 @@ def test_of_two_nodes_that_compact_one_day_the_second_finds_out(
         commit(node, version, version)
     other = LakeTable(place.store, schema.READINGS)
     replace = LakeTable.replace
-    todo = [lambda: maintenance.rewrite_day(other, "2026-06-15")]
+    todo = [lambda: day_rewrite.rewrite_day(other, "2026-06-15")]
 
     def second(table: LakeTable, old: list[lake_table.DataFile], new: list[AddAction]) -> None:
         if todo:

@@ -10,13 +10,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from litestar import Router
+from litestar.di import Provide
 
 from autarco_portal import rate_limit
 from autarco_portal.api import (
-    accounts,
     alarms,
     document,
     guarantees,
+    own_account,
     performance,
     privacy,
     privacy_choices,
@@ -24,6 +25,7 @@ from autarco_portal.api import (
     privacy_links,
     privacy_office,
     readings,
+    site_people,
     sites,
 )
 from autarco_portal.web_etag import ETags
@@ -31,11 +33,13 @@ from autarco_portal.web_etag import ETags
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from autarco_portal.accounts import Accounts
+
 RATE = rate_limit.Rate(per_minute=600, burst=300)
 """Of one client."""
 
 
-def router(clock: Callable[[], float]) -> Router:
+def router(accounts: Accounts, clock: Callable[[], float]) -> Router:
     """Returns all routes; `clock` gives seconds, to count requests by."""
     return Router(
         "/api/v1",
@@ -45,7 +49,8 @@ def router(clock: Callable[[], float]) -> Router:
             *performance.ROUTES,
             *alarms.ROUTES,
             *guarantees.ROUTES,
-            *accounts.ROUTES,
+            *own_account.ROUTES,
+            *site_people.ROUTES,
             *privacy.ROUTES,
             *privacy_choices.ROUTES,
             *privacy_data.ROUTES,
@@ -53,6 +58,7 @@ def router(clock: Callable[[], float]) -> Router:
             *privacy_office.ROUTES,
             document.openapi_document,
         ],
+        dependencies={"accounts": Provide(lambda: accounts, sync_to_thread=False)},
         guards=[rate_limit.guard(RATE, clock)],
         middleware=[ETags],
         security=[{"token": []}, {"basic": []}],

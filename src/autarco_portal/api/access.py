@@ -14,6 +14,7 @@ from litestar.params import PathParameter
 
 from autarco_portal import web_problems
 from autarco_portal.rights import Action, may
+from autarco_portal.site_record import seen_by
 
 if TYPE_CHECKING:
     from autarco_portal.people import Actor
@@ -53,7 +54,7 @@ def known(actor: Actor | None) -> Actor:
 
 
 def seen(portal: Portal, actor: Actor | None, key: str) -> tuple[Actor, SiteRecord]:
-    """Returns who asks and a site he may view, which the audit log is told of.
+    """Returns who asks and a site as he may see it, which the audit log is told of.
 
     Raises NotAuthorized- and NotFoundException.
     """
@@ -62,7 +63,7 @@ def seen(portal: Portal, actor: Actor | None, key: str) -> tuple[Actor, SiteReco
     if record is None or not may(who, Action.VIEW_SITE, record.access):
         raise NotFoundException("no such site")
     portal.looked(who, record)
-    return who, record
+    return who, seen_by(who, record)
 
 
 def allowed(who: Actor, action: Action, record: SiteRecord) -> None:

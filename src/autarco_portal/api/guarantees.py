@@ -14,6 +14,7 @@ from litestar.exceptions import NotFoundException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import PathParameter
 
+from autarco_portal import guarantee_record
 from autarco_portal.api.access import PROBLEMS, Key, allowed, seen
 from autarco_portal.portal import Here
 from autarco_portal.rights import Action
@@ -64,7 +65,12 @@ def list_guarantees(portal: Here, actor: Asking, key: Key) -> list[GuaranteeItem
     allowed(who, Action.VIEW_GUARANTEE, record)
     portal.looked(who, record, "view_guarantee")
     return [
-        _guarantee(one, portal.store.guarantees.settlements(one.contract.contract_id))
+        _guarantee(
+            one,
+            guarantee_record.seen_from(
+                portal.store.guarantees.settlements(one.contract.contract_id), record.seen_from_day
+            ),
+        )
         for one in portal.store.guarantees.of_site(record.public_key)
     ]
 
@@ -82,6 +88,8 @@ def settlement_document(portal: Here, actor: Asking, key: Key, sha256: Sha256) -
     portal.looked(who, record, "view_guarantee")
     found = portal.store.guarantees.settlement(sha256)
     if found is None or found.settlement.contract.site_id != record.public_key:
+        raise NotFoundException("no such settlement")
+    if not guarantee_record.seen_from([found], record.seen_from_day):
         raise NotFoundException("no such settlement")
     return Response(found.document, media_type="application/json")
 

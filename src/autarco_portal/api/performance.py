@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
+import polars as pl
 from litestar import Response, get
 from litestar.params import PathParameter
 
@@ -58,6 +59,8 @@ def site_performance(
     with tables.one_of_few():
         try:
             rows = store.read(TABLES[table], begin, until, site_id=record.public_key)
+            if record.seen_from_day is not None:
+                rows = rows.filter(pl.col("date") >= record.seen_from_day)
         except DerivedError as error:
             raise Unavailable("the derived tables cannot be read now") from error
         mine = rows.sort(*TABLES[table].keys)

@@ -15,6 +15,7 @@ from autarco_portal.audit_page import Line
 from autarco_portal.bundle import Profile
 from autarco_portal.bundle_jobs import BundleState
 from autarco_portal.portal import Here, Portal
+from autarco_portal.privacy import sharing
 from autarco_portal.privacy.sharing import Disclosure
 from autarco_portal.privacy_services import ruled
 from autarco_portal.rights import Action, PersonAccess, may
@@ -68,6 +69,7 @@ def list_site_looks(portal: Here, actor: Asking, key: Key) -> list[Line]:
     """And who changed what of it; an owner reads of his own time there."""
     who, record = seen(portal, actor, key)
     allowed(who, Action.VIEW_AUDIT, record)
+    portal.looked(who, record, "view_audit")
     person = portal.store.people.get(who.person_id)
     language = person.language if person is not None else "nl"
     return audit_reading.of_site(portal.store, record, who.at, language, reader=who.person_id)
@@ -79,7 +81,8 @@ def list_disclosures(portal: Here, actor: Asking, key: Key) -> list[Disclosure]:
     """The ledger of a site, the oldest first."""
     who, record = seen(portal, actor, key)
     allowed(who, Action.VIEW_AUDIT, record)
-    return portal.store.privacy.disclosures_of(key)
+    portal.looked(who, record, "view_audit")
+    return sharing.about(portal.store.privacy.disclosures_of(key), key, record.seen_from)
 
 
 def bundle_file(portal: Portal, person_id: str, profile: Profile) -> File:

@@ -1,12 +1,13 @@
 """`/api/v1/sites/…/readings`: what did a site's inverters report, sample by sample?
 
 Columns are those of the open table (docs/data.md), without what concerns network addresses. Only
-readings of the time in which an inverter hung at the site: before and after, they are others'.
+readings of the time in which an inverter hung at the site and the site was who asks's to see:
+before and after, they are others'.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
 
@@ -25,6 +26,7 @@ from autarco_portal.web_identity import Asking
 
 if TYPE_CHECKING:
     from autarco_portal.site import Inverter
+    from autarco_portal.site_record import SiteRecord
 
 HIDDEN = frozenset({"source", "date", "protocol", "record_no"})
 COLUMNS = tuple(one.name for one in schema.READINGS.columns if one.name not in HIDDEN)
@@ -84,7 +86,9 @@ def site_readings(
                 f"more than {rows_max:,} rows of {len(names)} columns as {media_type}: ask for "
                 "fewer days or columns"
             )
-        here = pa.concat_tables([rows.slice(0, 0), *(_while_there(rows, one) for one in hung)])
+        here = pa.concat_tables(
+            [rows.slice(0, 0), *(_while_there(rows, record, one) for one in hung)]
+        )
         return tables.answer(here.select(names), media_type, name=f"readings-{key}-{begin}-{until}")
 
 
@@ -98,13 +102,13 @@ def _names(text: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _while_there(rows: pa.Table, one: Inverter) -> pa.Table:
-    # A stick may be mounted some hours before somebody writes it down.
+def _while_there(rows: pa.Table, site: SiteRecord, one: Inverter) -> pa.Table:
+    begin, end = site.span(one)
     present = (pc.field("inverter_sn") == one.serial_number) & (
-        pc.field("ts") >= pa.scalar(one.installed_at - timedelta(days=1), schema.INSTANT)
+        pc.field("ts") >= pa.scalar(begin, schema.INSTANT)
     )
-    if one.uninstalled_at is not None:
-        present &= pc.field("ts") < pa.scalar(one.uninstalled_at, schema.INSTANT)
+    if end is not None:
+        present &= pc.field("ts") < pa.scalar(end, schema.INSTANT)
     return rows.filter(present)
 
 

@@ -9,6 +9,7 @@ from litestar.exceptions import NotFoundException, PermissionDeniedException
 from litestar.params import FromPath, QueryParameter
 from msgspec import structs
 
+from autarco_portal import alarm_record, escalation
 from autarco_portal.alarm_record import AlarmFilter
 from autarco_portal.incidents import Cause, Severity
 from autarco_portal.pages import models
@@ -17,6 +18,7 @@ from autarco_portal.pages.site import viewable
 from autarco_portal.pages.visitor import Form, Visiting, see_other, show
 from autarco_portal.portal import Here, Portal
 from autarco_portal.rights import Action, may
+from autarco_portal.site_record import seen_by
 
 if TYPE_CHECKING:
     from autarco_portal.alarm_record import AlarmRecord
@@ -59,15 +61,17 @@ def alarms(
         actor, wanted=wanted, offset=(page - 1) * ROWS, limit=ROWS
     )
     keys = sorted({one.incident.site_id for one in records})
-    names = {one.public_key: one.name for one in portal.store.sites.several(keys)}
+    sites = {one.public_key: seen_by(actor, one) for one in portal.store.sites.several(keys)}
+    shown = [
+        (site.name, alarm_record.of_site(one, site))
+        for one in records
+        if (site := sites.get(one.incident.site_id)) is not None
+    ]
     return show(
         visitor,
         models.Alarms(
             wanted=wanted,
-            rows=tuple(
-                alarm_row(one, names.get(one.incident.site_id, one.incident.site_id))
-                for one in records
-            ),
+            rows=tuple(alarm_row(one, name) for name, one in shown if one is not None),
             found=found,
             page=page,
             pages=pages,
@@ -92,7 +96,9 @@ def alarm(portal: Here, visitor: Visiting, incident: FromPath[str]) -> Response[
         visitor,
         alarm_page(
             record,
-            portal.store.alarm_notices.of([incident]).get(incident, ()),
+            escalation.since(
+                portal.store.alarm_notices.of([incident]).get(incident, ()), site.seen_from
+            ),
             site_name=site.name,
             time_zone=site.time_zone,
             acknowledged_by=_name(portal, record.acknowledged_by) if sees else "",
@@ -123,7 +129,11 @@ def _viewable(portal: Portal, actor: Actor, incident_id: str) -> tuple[AlarmReco
     record = portal.store.alarms.get(incident_id)
     if record is None:
         raise NotFoundException
-    return record, viewable(portal, actor, record.incident.site_id)
+    site = viewable(portal, actor, record.incident.site_id)
+    seen = alarm_record.of_site(record, site)
+    if seen is None:
+        raise NotFoundException
+    return seen, site
 
 
 def _name(portal: Portal, person_id: str | None) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import polars as pl
 from litestar.di import NamedDependency
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from autarco_portal.inverter_record import FAULT, GRID_VOLTAGE_MIN, STALE_US
 from autarco_portal.site_health import Health, Heard, health
@@ -39,6 +39,16 @@ class SiteNow(Struct, frozen=True, kw_only=True):
 
 
 NOT_HEARD = SiteNow(health=Health.UNMONITORED)
+
+
+def since(site: SiteNow, at: datetime | None) -> SiteNow:
+    """Returns a site as somebody may see it whose time there began at a moment; None: since ever.
+
+    What is wrong with it now is his to know, what was measured before is not.
+    """
+    if at is None or site.latest_at is None or site.latest_at >= at:
+        return site
+    return structs.replace(site, power=None, latest_at=None)
 
 
 class Board:

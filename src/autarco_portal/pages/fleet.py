@@ -9,16 +9,19 @@ from litestar.params import QueryParameter
 
 from autarco_portal.live_fleet import NotReady
 from autarco_portal.pages import models
-from autarco_portal.pages.board import NOT_HEARD, Board, OnBoard, SiteNow
+from autarco_portal.pages.board import NOT_HEARD, Board, OnBoard, SiteNow, since
 from autarco_portal.pages.visitor import Visiting, show
 from autarco_portal.portal import Here, Portal
 from autarco_portal.rights import PORTAL, Action, may
 from autarco_portal.site_health import ORDER, Health
+from autarco_portal.site_record import seen_by
+from autarco_portal.web_problems import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from autarco_portal.people import Actor
     from autarco_portal.site_record import SiteRecord
 
 ROWS = 50
@@ -44,13 +47,19 @@ def fleet(
     actor = visitor.actor
     now = visitor.now
     known = sites_now(portal, board, now)
+    # Few have one: sites that somebody owned before.
+    begins = portal.store.sites.seen_from(actor)
+    known = {**known, **{key: since(known[key], at) for key, at in begins.items() if key in known}}
     everything = portal.store.sites.visible_keys(actor)
     found = portal.store.sites.visible_keys(actor, text=search) if search.strip() else everything
     if wanted is not None:
         found = [key for key in found if known.get(key, NOT_HEARD).health is wanted]
     pages = max(1, -(-len(found) // ROWS))
     page = min(page, pages)
-    shown = portal.store.sites.several(found[(page - 1) * ROWS : page * ROWS])
+    shown = [
+        seen_by(actor, record)
+        for record in portal.store.sites.several(found[(page - 1) * ROWS : page * ROWS])
+    ]
     seen = [known[key].power for key in everything if key in known]
     powers = [power for power in seen if power is not None]
     return show(
@@ -58,7 +67,7 @@ def fleet(
         models.Fleet(
             counts=_counts(everything, known),
             power=sum(powers) if powers else None,
-            today_kwh=_today(portal, everything, now),
+            today_kwh=_today(portal, actor, everything),
             search=search,
             health=wanted,
             rows=tuple(
@@ -90,11 +99,15 @@ def _counts(keys: Sequence[str], known: Mapping[str, SiteNow]) -> tuple[tuple[He
     return tuple(counts.items())
 
 
-def _today(portal: Portal, keys: Sequence[str], now: datetime) -> float | None:
+def _today(portal: Portal, actor: Actor, keys: Sequence[str]) -> float | None:
     if len(keys) > SUMMED_MAX:
         return None
-    found = [portal.sites.record(key, now) for key in keys]
-    sums = [today_kwh(portal, record, now) for record in found if record is not None]
+    found = [portal.sites.record(key, actor.at) for key in keys]
+    sums = [
+        today_kwh(portal, seen_by(actor, record), actor.at)
+        for record in found
+        if record is not None
+    ]
     known = [value for value in sums if value is not None]
     return sum(known) if known else None
 
@@ -102,8 +115,10 @@ def _today(portal: Portal, keys: Sequence[str], now: datetime) -> float | None:
 def today_kwh(portal: Portal, record: SiteRecord, now: datetime) -> float | None:
     """Returns the energy of a site's local day so far; None for one that was never heard."""
     try:
-        view = portal.sites.view(record, now)
-    except NotReady:
+        view = portal.view(record, now)
+    except Unavailable as error:
+        if not isinstance(error.__cause__, NotReady):
+            raise
         return None
     return view.pv.today if any(one.at is not None for one in view.inverters) else None
 

@@ -10,6 +10,7 @@ from litestar import Response, get
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath, QueryParameter
 
+from autarco_portal import guarantee_record
 from autarco_portal.guarantee_contract import Contract, anniversary, guaranteed_kwh
 from autarco_portal.live_fleet import NotReady
 from autarco_portal.pages import models
@@ -20,6 +21,7 @@ from autarco_portal.pages.words import N_, Words
 from autarco_portal.portal import Here, Portal
 from autarco_portal.privacy import human_decision
 from autarco_portal.rights import Action, may
+from autarco_portal.site_record import seen_by
 from autarco_portal.web_problems import Unavailable
 
 if TYPE_CHECKING:
@@ -40,29 +42,24 @@ Number = Annotated[int, QueryParameter(name="page", ge=1, le=10_000)]
 @get("/guarantees", sync_to_thread=True)
 def guarantees(portal: Here, visitor: Visiting, page: Number = 1) -> Response[str]:
     """Lists the guarantees that somebody may view."""
-    kept = portal.store.guarantees
-    found = kept.count_visible(visitor.actor)
+    actor, kept = visitor.actor, portal.store.guarantees
+    found = kept.count_visible(actor)
     pages = max(1, -(-found // ROWS))
     page = min(page, pages)
-    records = kept.visible(visitor.actor, offset=(page - 1) * ROWS, limit=ROWS)
+    records = kept.visible(actor, offset=(page - 1) * ROWS, limit=ROWS)
     keys = sorted({one.contract.site_id for one in records})
-    names = {one.public_key: one.name for one in portal.store.sites.several(keys)}
+    sites = {one.public_key: seen_by(actor, one) for one in portal.store.sites.several(keys)}
     settled = kept.settlements_of([one.contract.contract_id for one in records])
+    rows = []
+    for one in records:
+        # A guarantee is gone with its site, but not at the moment of two queries.
+        site = sites.get(one.contract.site_id)
+        if site is not None:
+            mine = guarantee_record.seen_from(settled[one.contract.contract_id], site.seen_from_day)
+            rows.append(_row(one, mine, site.name, visitor))
     return show(
         visitor,
-        models.Guarantees(
-            rows=tuple(
-                _row(
-                    one,
-                    settled[one.contract.contract_id],
-                    names.get(one.contract.site_id, one.contract.site_id),
-                    visitor,
-                )
-                for one in records
-            ),
-            page=page,
-            pages=pages,
-        ),
+        models.Guarantees(rows=tuple(rows), page=page, pages=pages),
         tab="guarantees",
     )
 
@@ -75,7 +72,7 @@ def guarantee(portal: Here, visitor: Visiting, contract: FromPath[str]) -> Respo
     if record is None:
         raise NotFoundException
     site = _insured(portal, actor, record.contract.site_id)
-    settled = tuple(portal.store.guarantees.settlements(contract))
+    settled = _settled(portal, site, contract)
     today = visitor.now.astimezone(ZoneInfo(record.contract.time_zone)).date()
     return show(
         visitor,
@@ -91,6 +88,11 @@ def guarantee(portal: Here, visitor: Visiting, contract: FromPath[str]) -> Respo
         tab="guarantees",
         json_path=f"/api/v1/sites/{site.public_key}/guarantees",
     )
+
+
+def _settled(portal: Portal, site: SiteRecord, contract: str) -> tuple[SettlementRecord, ...]:
+    all_ = portal.store.guarantees.settlements(contract)
+    return tuple(guarantee_record.seen_from(all_, site.seen_from_day))
 
 
 def _contestable(portal: Portal, visitor: Visitor, contract: str) -> datetime | None:
@@ -153,10 +155,15 @@ def _year(contract: Contract, today: date) -> int:
 def _so_far(
     portal: Portal, site: SiteRecord, contract: Contract, today: date, visitor: Visitor
 ) -> models.YearSoFar | None:
-    """None before the first year began, after the last one, and before the lake was read."""
+    """None before the first year began, after the last one, and before the lake was read.
+
+    Also where it began in the time of a former owner: a part of a year beside a whole one misleads.
+    """
     year = _year(contract, today)
     starts_on, ends_before = anniversary(contract, year), anniversary(contract, year + 1)
     if not starts_on <= today < ends_before:
+        return None
+    if site.seen_from_day is not None and site.seen_from_day > starts_on:
         return None
     try:
         parts = portal.energy(site, visitor.now, [starts_on, ends_before])

@@ -75,6 +75,7 @@ class Forgotten(Page, frozen=True, kw_only=True):
     template: ClassVar[str] = "forgotten.html"
     is_sent: bool = False
     """Said whether or not anybody has that address."""
+    error: str = ""
 
 
 class SecondFactor(Page, frozen=True, kw_only=True):

@@ -70,6 +70,8 @@ class DeskRequest(Page, frozen=True, kw_only=True):
     """Empty for a request of the portal: it proves itself."""
     steps: tuple[StepRow, ...]
     evidence: tuple[tuple[datetime, str], ...]
+    facts: dict[str, tuple[str, ...]]
+    """What a decision on rectification can change, by site."""
     effective_at: datetime | None
     """When a confirmed erasure is carried out."""
 

@@ -30,7 +30,7 @@ from autarco_portal.pages.visitor import (
 )
 from autarco_portal.pages.words import N_
 from autarco_portal.portal import Here, Portal
-from autarco_portal.privacy import deadline, human_decision, suspension
+from autarco_portal.privacy import deadline, human_decision, sharing, suspension
 from autarco_portal.privacy.human_decision import Status
 from autarco_portal.privacy.request import Right
 from autarco_portal.privacy_self import Own
@@ -319,6 +319,7 @@ def site_looks(portal: Here, visitor: Visiting, key: FromPath[str]) -> Response[
     record = viewable(portal, actor, key)
     if not may(actor, Action.VIEW_AUDIT, record.access):
         raise PermissionDeniedException
+    portal.looked(actor, record, "view_audit")
     lines = audit_reading.of_site(
         portal.store, record, visitor.now, visitor.language.value, reader=actor.person_id
     )
@@ -326,7 +327,9 @@ def site_looks(portal: Here, visitor: Visiting, key: FromPath[str]) -> Response[
         site_id=key,
         site_name=record.name,
         lines=tuple(lines),
-        disclosures=tuple(portal.store.privacy.disclosures_of(key)[::-1]),
+        disclosures=tuple(
+            sharing.about(portal.store.privacy.disclosures_of(key), key, record.seen_from)[::-1]
+        ),
     )
     return show(visitor, page, tab="sites", json_path=f"/api/v1/sites/{key}/looks")
 

@@ -64,7 +64,9 @@ def desk(portal: Here, visitor: Visiting, which: Which = "") -> Response[str]:
             )
             for one in office.contested()
         ),
-        attention=tuple(privacy_duties.attention(portal.store, visitor.now)),
+        attention=tuple(
+            privacy_duties.attention(portal.store, visitor.now, visitor.language.value)
+        ),
         shows_all=shows_all,
         rights=tuple(right.value for right in Right),
         channels=tuple(channel.value for channel in BY_STAFF),
@@ -124,6 +126,7 @@ def request_page(portal: Here, visitor: Visiting, name: FromPath[str]) -> Respon
             for step in asked.steps
         ),
         evidence=tuple(office.evidence(asked)),
+        facts=office.facts(asked),
         effective_at=case.effective_at if case is not None else None,
     )
     return show(visitor, page, tab=TAB, json_path=f"{API}/requests/{name}")

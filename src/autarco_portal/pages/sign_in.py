@@ -167,10 +167,18 @@ def forgotten_page(visitor: Visiting) -> Response[str]:
 
 
 @post("/forgotten-password", sync_to_thread=True)
-def forgotten(portal: Here, accounts: Door, visitor: Visiting, data: Form) -> Response[str]:
-    """Mails the link, if somebody has the address; says the same in any case, and as quickly."""
+def forgotten(
+    request: Request[Any, Any, Any], portal: Here, accounts: Door, visitor: Visiting, data: Form
+) -> Response[str]:
+    """Mails the link, if somebody has the address; says the same in any case, and as quickly.
+
+    Whether somebody has it is looked up beside the answer. Who asks too often must wait.
+    """
     form = visitor.checked(data)
     email, now = form.get("email", "").strip()[:EMAIL_MAX], visitor.now
+    refused = accounts.may_ask_for_link(email, address=address(request), now=now)
+    if refused is not None:
+        return show(visitor, models.Forgotten(error=said(refused)), status=status(refused))
 
     def mail() -> None:
         found = accounts.forgotten_password(email, now)

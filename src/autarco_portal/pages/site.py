@@ -16,6 +16,7 @@ from autarco_portal.pages.visitor import Visiting, show
 from autarco_portal.portal import Here, Portal
 from autarco_portal.rights import Action, may
 from autarco_portal.site_history import Past
+from autarco_portal.site_record import seen_by
 
 if TYPE_CHECKING:
     from autarco_portal.people import Actor
@@ -56,9 +57,9 @@ def site(
 
 
 def viewable(portal: Portal, actor: Actor, key: str) -> SiteRecord:
-    """Returns a site that somebody may view, read anew; raises NotFoundException for others."""
+    """Returns a site as somebody may view it, read anew; raises NotFoundException for others."""
     record = portal.store.sites.record(key)
     if record is None or not may(actor, Action.VIEW_SITE, record.access):
         raise NotFoundException
     portal.looked(actor, record)
-    return record
+    return seen_by(actor, record)

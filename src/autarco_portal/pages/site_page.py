@@ -14,12 +14,13 @@ import pyarrow as pa
 from msgspec import Struct
 
 from autarco_ingest import schema
+from autarco_portal import alarm_record
 from autarco_portal.energy import midnights
 from autarco_portal.lake_reader import NoCatalogError
 from autarco_portal.live_fleet import NotReady
 from autarco_portal.pages import models
 from autarco_portal.pages.alarm_rows import alarm_row
-from autarco_portal.pages.board import NOT_HEARD
+from autarco_portal.pages.board import NOT_HEARD, since
 from autarco_portal.pages.fleet import sites_now
 from autarco_portal.pages.site_charts import (
     COLUMNS,
@@ -68,13 +69,13 @@ def site_page(
     """Returns the page; raises Unavailable when readings or tables cannot be read."""
     record, day = at.record, at.day
     key, time_zone = record.public_key, record.time_zone
-    here = sites_now(portal, board, at.now).get(key, NOT_HEARD)
+    here = since(sites_now(portal, board, at.now).get(key, NOT_HEARD), record.seen_from)
     view = _view(portal, at)
     heard = view is not None and any(one.at is not None for one in view.inverters)
     serials = _there(record, day, time_zone)
-    readings = _readings(portal, serials, day, time_zone)
+    readings = _readings(portal, record, serials, day)
     trackers = [mppt_chart(readings, one, day, time_zone, words) for one in serials]
-    days = _history(history, key, day.year)
+    days = _history(history, record, day.year)
     months = [date(day.year, n, 1) for n in range(1, _MONTHS + 1)]
     month = months[day.month - 1]
     after = months[day.month] if day.month < _MONTHS else date(day.year + 1, 1, 1)
@@ -86,6 +87,8 @@ def site_page(
     expected = dict(days.select("date", "energy_expected_kwh").iter_rows())
     compared = dict(both.select("date", "energy_expected_kwh").iter_rows())
     contracts = portal.store.guarantees.of_site(key) if at.shows_guarantee else []
+    all_alarms = [alarm_record.of_site(one, record) for one in portal.store.alarms.of_site(key)]
+    alarms = [one for one in all_alarms if one is not None]
     address = record.address
     street = f"{address.street}, {address.postcode} " if at.shows_contact else ""
     return models.SitePage(
@@ -128,9 +131,7 @@ def site_page(
         ),
         comparisons=_comparisons(days, month, words),
         silent_times=_silent(portal, at),
-        alarms=tuple(
-            alarm_row(one, record.name) for one in portal.store.alarms.of_site(key)[:ALARMS_MAX]
-        ),
+        alarms=tuple(alarm_row(one, record.name) for one in alarms[:ALARMS_MAX]),
         inverters=_inverters(record, here, view),
         guarantee_id=contracts[-1].contract.contract_id if contracts else "",
         shows_people=at.shows_contact,
@@ -140,27 +141,31 @@ def site_page(
 
 def _view(portal: Portal, at: SiteAt) -> SiteView | None:
     try:
-        return portal.sites.view(at.record, at.now)
-    except NotReady:
+        return portal.view(at.record, at.now)
+    except Unavailable as error:
+        if not isinstance(error.__cause__, NotReady):
+            raise
         return None
 
 
 def _there(record: SiteRecord, day: date, time_zone: str) -> list[str]:
-    """Inverters that hung there on a day, the first that came first."""
+    """Inverters that hung there on a day and may be seen, the first that came first."""
     begin, end = midnights(day, day, time_zone).tolist()
     return [
         one.serial_number
         for one in sorted(record.inverters, key=lambda one: one.installed_at)
-        # A stick may be mounted some hours before somebody writes it down.
-        if (one.installed_at - timedelta(days=1)).timestamp() * 1_000_000 < end
+        if record.span(one)[0].timestamp() * 1_000_000 < end
         and (one.uninstalled_at is None or one.uninstalled_at.timestamp() * 1_000_000 > begin)
     ]
 
 
-def _readings(portal: Portal, serials: Sequence[str], day: date, time_zone: str) -> pl.DataFrame:
+def _readings(
+    portal: Portal, record: SiteRecord, serials: Sequence[str], day: date
+) -> pl.DataFrame:
+    """Of the time in which the inverters hung there and may be seen."""
     begins, ends = (
         datetime.fromtimestamp(edge / 1_000_000).astimezone()
-        for edge in midnights(day, day, time_zone).tolist()
+        for edge in midnights(day, day, record.time_zone).tolist()
     )
     try:
         with answering():
@@ -171,14 +176,23 @@ def _readings(portal: Portal, serials: Sequence[str], day: date, time_zone: str)
             raise
         kinds = {column.name: column.type for column in schema.READINGS.columns}
         rows = pa.schema([(name, kinds[name]) for name in COLUMNS]).empty_table()
-    return pl.DataFrame(pl.from_arrow(rows))
+    is_his = pl.lit(value=False)
+    for one in record.inverters:
+        begin, end = record.span(one)
+        there = (pl.col("inverter_sn") == one.serial_number) & (pl.col("ts") >= begin)
+        is_his |= there if end is None else there & (pl.col("ts") < end)
+    return pl.DataFrame(pl.from_arrow(rows)).filter(is_his)
 
 
-def _history(history: History, key: str, year: int) -> pl.DataFrame:
+def _history(history: History, record: SiteRecord, year: int) -> pl.DataFrame:
+    first, last = date(year, 1, 1), date(year, _MONTHS, 31)
+    if record.seen_from_day is not None:
+        first = min(max(first, record.seen_from_day), last)
     try:
-        return history.days(key, date(year, 1, 1), date(year, _MONTHS, 31))
+        days = history.days(record.public_key, first, last)
     except HistoryError as error:
         raise Unavailable("the tables of past days cannot be read now") from error
+    return days.filter(pl.col("date") >= (record.seen_from_day or first))
 
 
 def _energies(portal: Portal, at: SiteAt, edges: Sequence[date]) -> Mapping[date, float]:

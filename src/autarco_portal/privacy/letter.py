@@ -7,11 +7,13 @@ gets less than he asked for reads why, and where he can complain (article 12(4))
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from autarco_portal.privacy import deadline
+from autarco_portal.privacy.human_decision import Effect
 from autarco_portal.privacy.request import ARTICLES, Kind, Outcome, Request, Right
 
 if TYPE_CHECKING:
@@ -106,14 +108,31 @@ def proof_link(request_id: str, link: str, language: str) -> Letter:
     return Letter(subject=f"Confirm your request {request_id}", text=text)
 
 
-def warning(request: Request, days: int, deadline_at: datetime) -> Letter:
+def warning(request: Request, days: int, deadline_at: datetime, language: str) -> Letter:
     """Returns what the privacy officer is told `days` before the deadline; 0: it is missed."""
     day, number = deadline.last_day(deadline_at).isoformat(), request.request_id
+    right = RIGHTS[language][request.right]
+    if language == "nl":
+        if days == 0:
+            subject = f"Verzoek {number} ({right}) is niet op tijd beantwoord"
+            return Letter(subject=subject, text=f"De laatste dag was {day}.\n")
+        subject = f"Verzoek {number} ({right}): nog {days} dagen"
+        return Letter(subject=subject, text=f"Het antwoord moet er uiterlijk op {day} zijn.\n")
     if days == 0:
-        subject = f"Request {number} ({request.right}) was not answered in time"
+        subject = f"Request {number} ({right}) was not answered in time"
         return Letter(subject=subject, text=f"Its last day was {day}.\n")
-    subject = f"Request {number} ({request.right}): {days} days left"
+    subject = f"Request {number} ({right}): {days} days left"
     return Letter(subject=subject, text=f"It is to be answered by {day} at the latest.\n")
+
+
+def needs_a_person(lines: Sequence[str], language: str) -> Letter:
+    """Returns what the privacy officer is told of what waits for him; lines in his language."""
+    subject = (
+        "Privacy: dit heeft een mens nodig"
+        if language == "nl"
+        else ("Privacy: what needs a person")
+    )
+    return Letter(subject=subject, text="\n".join(lines) + "\n")
 
 
 def extension(request: Request, deadline_at: datetime) -> Letter:
@@ -186,9 +205,13 @@ def confirm_erasure(impact: Impact, effective_at: datetime, language: str) -> Le
 
 def guarantee_lapsed(contract_id: str) -> Letter:
     """Returns what partner and insurer are told: that it lapsed, not why and not whose it was."""
+    # An organisation has no language that we know of.
     return Letter(
-        subject=f"Guarantee {contract_id} has lapsed",
-        text=f"Guarantee {contract_id} has lapsed and will not be settled any more.\n",
+        subject=f"Garantie {contract_id} is vervallen / guarantee {contract_id} has lapsed",
+        text=(
+            f"Garantie {contract_id} is vervallen en wordt niet meer afgerekend.\n\n"
+            f"Guarantee {contract_id} has lapsed and will not be settled any more.\n"
+        ),
     )
 
 
@@ -205,13 +228,55 @@ def restriction_ends(lifts_at: datetime, language: str) -> Letter:
 _WHAT_NL = {
     "invoices": "facturen", "settlements": "afrekeningen", "request": "dit verzoek",
     "photos": "foto's", "readings": "metingen", "guarantees": "garanties",
+    "support_notes": "aantekeningen van de ondersteuning", "leads": "interesse als klant",
 }  # fmt: skip
+
+_WHY_NL = (
+    ("the inverter is somebody else's now", "de omvormer is nu van iemand anders"),
+    ("tax law, seven years (AWR 52)", "belastingwet, zeven jaar (AWR 52)"),
+    ("proof that the request was carried out", "bewijs dat het verzoek is uitgevoerd"),
+    (
+        r"proof that (\S+) lapsed at the owner's wish, without what leads to him",
+        r"bewijs dat \1 op wens van de eigenaar verviel, zonder wat naar hem leidt",
+    ),
+    (
+        r"settled claims of (\S+) until they are time-barred",
+        r"afgerekende aanspraken van \1 totdat zij verjaard zijn",
+    ),
+    # The reason is as the officer wrote it.
+    (r"legal hold: (.*)", r"juridische bewaarplicht: \1"),
+)
+"""Why something is kept, as `erasure.preview` says it: a text or a pattern."""
+
+EFFECTS = {
+    "nl": {
+        Effect.REFUSED: "geweigerd", Effect.LAPSED: "vervallen",
+        Effect.ZERO_VALUE: "er is niets verschuldigd", Effect.CLAIM_REJECTED: "claim afgewezen",
+        Effect.ACCOUNT_CLOSED: "account gesloten",
+    },
+    "en": {
+        Effect.REFUSED: "refused", Effect.LAPSED: "lapsed", Effect.ZERO_VALUE: "nothing is owed",
+        Effect.CLAIM_REJECTED: "claim rejected", Effect.ACCOUNT_CLOSED: "account closed",
+    },
+}  # fmt: skip
+
+
+def why_kept(why: str, language: str) -> str:
+    """Returns the reason in a language; one without a translation stays as it is."""
+    if language != "nl":
+        return why
+    for pattern, dutch in _WHY_NL:
+        if why == pattern:
+            return dutch
+        if re.fullmatch(pattern, why):
+            return re.sub(pattern, dutch, why)
+    return why
 
 
 def _kept(part: Kept, language: str) -> str:
     what = _WHAT_NL.get(part.what, part.what) if language == "nl" else part.what
     until = f", {'tot' if language == 'nl' else 'until'} {part.until}" if part.until else ""
-    return f"{part.count} {what}: {part.why}{until}"
+    return f"{part.count} {what}: {why_kept(part.why, language)}{until}"
 
 
 def guarantee_lapses(contract_id: str, day: date, language: str) -> Letter:
@@ -229,18 +294,20 @@ def guarantee_lapses(contract_id: str, day: date, language: str) -> Letter:
     return Letter(subject=f"Guarantee {contract_id} is about to lapse", text=text)
 
 
-def decided(thing: str, effect: str, contest_until: datetime, language: str) -> Letter:
+def decided(thing: str, effect: Effect, contest_until: datetime, language: str) -> Letter:
     """Returns what a person is told of a program's decision, and how a person looks at it."""
     day = deadline.last_day(contest_until)
+    outcome = EFFECTS[language][effect]
+    thing = thing.replace("guarantee:", "garantie " if language == "nl" else "guarantee ")
     if language == "nl":
         text = (
-            f"Ons systeem besloot over {thing}: {effect}.\n"
+            f"Ons systeem besloot over {thing}: {outcome}.\n"
             f"Wilt u dat een medewerker ernaar kijkt, zeg dat dan in het portaal tot en met {day}."
             "\nTot dan is het besluit niet definitief.\n"
         )
         return Letter(subject=f"Een besluit over {thing}", text=text)
     text = (
-        f"Our system decided about {thing}: {effect}.\n"
+        f"Our system decided about {thing}: {outcome}.\n"
         f"If you want an employee to look at it, say so in the portal until {day}.\n"
         "Until then the decision is not final.\n"
     )
@@ -284,6 +351,14 @@ def invited(site: str, link: str, language: str) -> Letter:
         f"Choose a password here; the link works for two weeks and once:\n{link}\n"
     )
     return Letter(subject="Your solar panels in view", text=text)
+
+
+def access_given(site: str, page: str, language: str) -> Letter:
+    """Returns what somebody with an account is told who may see another's site from now on."""
+    if language == "nl":
+        text = f"U mag meekijken met {site}:\n{page}\n"
+        return Letter(subject=f"U mag meekijken met {site}", text=text)
+    return Letter(subject=f"You may look at {site}", text=f"You may look at {site}:\n{page}\n")
 
 
 def confirm_newsletter(link: str, language: str) -> Letter:

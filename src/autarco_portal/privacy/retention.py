@@ -25,6 +25,10 @@ class Action(StrEnum):
     DELETE = "delete"
     PRUNE = "prune"
     """As deletion, but what follows can still be proved unbroken."""
+    THIN = "thin"
+    """One row for each quarter of an hour stays."""
+    BLANK = "blank"
+    """The row stays, without this."""
 
 
 class Enforcer(StrEnum):
@@ -83,12 +87,23 @@ YEAR = 365
 TERM_DAYS = 15 * YEAR
 """The longest guarantee."""
 
+SAMPLES_DAYS = 3 * YEAR
+"""Then one row for each quarter of an hour stays."""
+
 _EVIDENCE = "evidence of what was done, until claims are time-barred"
 
 RULES: tuple[Rule, ...] = (
     _rule(
         "readings", "readings", TERM_DAYS + 5 * YEAR, "measured", "monitoring and guarantee",
         enforcer=Enforcer.INGEST,
+    ),
+    _rule(
+        "samples", "readings", SAMPLES_DAYS, "measured", "seeing what was wrong",
+        action=Action.THIN, enforcer=Enforcer.INGEST,
+    ),
+    _rule(
+        "addresses", "readings", YEAR, "measured", "connection of the data stick",
+        action=Action.BLANK, enforcer=Enforcer.INGEST,
     ),
     _rule(
         "sessions", "sessions", YEAR + 1, "event", "connection of the data stick",

@@ -10,11 +10,15 @@ from __future__ import annotations
 
 from datetime import date, datetime  # noqa: TC003 - msgspec looks at them when it decodes
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from autarco_portal.privacy.error import PrivacyError, need_text
 from autarco_portal.privacy.processing import Purpose
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class RecipientKind(StrEnum):
@@ -105,6 +109,20 @@ class Disclosure(msgspec.Struct, frozen=True, kw_only=True):
             raise PrivacyError("an insurer gets one site and one period")
         if self.period is not None and self.period[0] > self.period[1]:
             raise PrivacyError("period: it ends before it begins")
+
+
+def about(
+    disclosures: Iterable[Disclosure], public_key: str, since: datetime | None
+) -> list[Disclosure]:
+    """Returns the entries as they are told to whose site it is since a moment (None: ever).
+
+    Of the sites that an entry names, others are others'; what left before is the former owner's.
+    """
+    return [
+        msgspec.structs.replace(one, sites=(public_key,))
+        for one in disclosures
+        if since is None or (one.disclosed_at or one.asked_at) >= since
+    ]
 
 
 def approve(disclosure: Disclosure, *, by: str) -> Disclosure:

@@ -27,6 +27,7 @@ from autarco_portal.store.photos import Photos
 from autarco_portal.store.privacy import Privacy
 from autarco_portal.store.privacy_erasure import Erasure
 from autarco_portal.store.privacy_retention import Retention
+from autarco_portal.store.rectifications import Rectifications
 from autarco_portal.store.second_factors import SecondFactors
 from autarco_portal.store.sessions import Sessions
 from autarco_portal.store.sites import Sites
@@ -59,6 +60,7 @@ class Store:
         self.erasure = Erasure(engine)
         self.retention = Retention(engine)
         self.photos = Photos(engine)
+        self.rectifications = Rectifications(engine)
         self.person_data = PersonData(engine)
 
     def __enter__(self) -> Store:

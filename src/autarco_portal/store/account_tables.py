@@ -1,6 +1,7 @@
 """Which tables hold how people sign in, and what was done?
 
-Hashes only of what opens anything, except the secrets of second factors, which codes are made from.
+Hashes only of what opens anything; the secrets of second factors, which codes are made from, are
+encrypted with the installation's key (`sealed`).
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class TotpRow(Base):
         ForeignKey("people.person_id", ondelete="CASCADE"), primary_key=True
     )
     secret: Mapped[str]
+    """Sealed."""
     created_at: Mapped[datetime]
     confirmed_at: Mapped[datetime | None]
     last_step: Mapped[int | None] = mapped_column(BigInteger)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
-from sqlalchemy import ColumnElement, Engine, Select, func, select
+from sqlalchemy import ColumnElement, Engine, Select, func, or_, select
 
 from autarco_portal import incidents
 from autarco_portal.alarm_record import AlarmFilter, AlarmRecord
 from autarco_portal.incidents import Cause, Incident, Severity
 from autarco_portal.store import alarm_notices, sites
 from autarco_portal.store.engine import StoreError, reading, writing
-from autarco_portal.store.site_rows import visible_to
+from autarco_portal.store.site_rows import seen_in_part, visible_to
 from autarco_portal.store.tables import AlarmRow, SiteRow
 
 if TYPE_CHECKING:
@@ -84,11 +84,16 @@ class Alarms:
         offset: int = 0,
         limit: int = 100,
     ) -> list[AlarmRecord]:
-        """Returns those of the sites that somebody may view, the newest first."""
+        """Returns those of the sites that somebody may view, the newest first.
+
+        Not those that ended before his time there; what he may see of the others is for
+        `alarm_record.of_site` to say.
+        """
         found = select(AlarmRow).join(SiteRow).where(visible_to(actor), *_matching(wanted))
         with reading(self._engine) as session:
             rows = session.scalars(
-                found.order_by(AlarmRow.opened_at.desc(), AlarmRow.incident_id)
+                found.where(*_of_his_time(session, actor))
+                .order_by(AlarmRow.opened_at.desc(), AlarmRow.incident_id)
                 .offset(offset)
                 .limit(limit)
             )
@@ -122,6 +127,7 @@ class Alarms:
         """Returns how many `visible` has in all."""
         found = select(func.count()).select_from(AlarmRow).join(SiteRow)
         with reading(self._engine) as session:
+            found = found.where(*_of_his_time(session, actor))
             return session.scalar(found.where(visible_to(actor), *_matching(wanted))) or 0
 
     def acknowledge(
@@ -137,6 +143,17 @@ class Alarms:
             return _record(row)
 
 
+def _of_his_time(session: Session, actor: Actor) -> list[ColumnElement[bool]]:
+    return [
+        or_(
+            AlarmRow.site_number != site.number,
+            AlarmRow.closed_at.is_(None),
+            AlarmRow.closed_at > since,
+        )
+        for site, since in seen_in_part(session, actor)
+    ]
+
+
 def _matching(wanted: AlarmFilter | None) -> list[ColumnElement[bool]]:
     wanted = wanted or AlarmFilter()
     found: list[ColumnElement[bool]] = []
@@ -148,6 +165,8 @@ def _matching(wanted: AlarmFilter | None) -> list[ColumnElement[bool]]:
         found.append(AlarmRow.cause == wanted.cause.value)
     if wanted.severity is not None:
         found.append(AlarmRow.severity == wanted.severity.value)
+    if wanted.site is not None:
+        found.append(SiteRow.public_key == wanted.site)
     return found
 
 

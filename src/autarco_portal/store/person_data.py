@@ -16,12 +16,20 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 from sqlalchemy import ColumnElement, Date, Engine, Table, and_, false, func, insert, or_, select
 
+from autarco_portal.people import SiteOwner
 from autarco_portal.person_record import Households, PersonRecords, Present, Record
-from autarco_portal.store import privacy_tables, record_tables  # noqa: F401 - tables of Base
+from autarco_portal.rights import owned_from
+from autarco_portal.site_record import whole_day_from
+from autarco_portal.store import (  # noqa: F401 - tables of Base
+    person_past,
+    privacy_tables,
+    record_tables,
+)
 from autarco_portal.store.declarative import Base, Instant
 from autarco_portal.store.engine import StoreError, reading, writing
 from autarco_portal.store.person_rules import REACHES, REFERENCED, Reach, Way
 from autarco_portal.store.record_tables import ImportedRow
+from autarco_portal.store.site_rows import owners_of
 from autarco_portal.store.tables import OrganisationRow, PersonRow, SiteOwnerRow, SiteRow
 
 if TYPE_CHECKING:
@@ -96,6 +104,7 @@ class PersonData:
 def _households(session: Session, person_id: str, at: datetime) -> Households:
     """Which sites are his, since when their data is his, and which inverters hung there then."""
     owned: dict[str, datetime | None] = {}
+    days: dict[str, date] = {}
     present: list[Present] = []
     mine = session.scalars(
         select(SiteOwnerRow)
@@ -104,13 +113,12 @@ def _households(session: Session, person_id: str, at: datetime) -> Households:
     ).all()
     for row in mine:
         site = session.get_one(SiteRow, row.site_number)
-        is_first = not any(
-            other.person_id != person_id and other.from_at < row.from_at for other in site.owners
-        )
-        # Before the first owner's account there was already his house.
-        since = None if is_first else row.from_at
+        his = SiteOwner(person_id=person_id, from_at=row.from_at, until=row.until)
+        since = owned_from(his, owners_of(site))
         if row.until is None or row.until > at:
             owned[site.public_key] = since
+            if since is not None:
+                days[site.public_key] = whole_day_from(since, site.time_zone)
         present += [
             Present(
                 site_id=site.public_key,
@@ -123,7 +131,7 @@ def _households(session: Session, person_id: str, at: datetime) -> Households:
             )
             for inverter in site.inverters
         ]
-    return Households(sites=owned, present=tuple(present))
+    return Households(sites=owned, first_days=days, present=tuple(present))
 
 
 def _together(home: Households, brought: Sequence[Present]) -> tuple[Present, ...]:
@@ -161,6 +169,8 @@ def _found(session: Session, person: PersonRow, home: Households) -> Rows:
                 .order_by(*_TABLES[table].primary_key.columns)
             )
             found[table] = [dict(row) for row in session.execute(statement).mappings()]
+            if home.first_days:
+                found[table] = person_past.of_his_time(session, table, found[table], home, found)
         return found[table]
 
     def where(way: Way, table: Table) -> ColumnElement[bool]:

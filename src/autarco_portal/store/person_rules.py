@@ -64,7 +64,9 @@ REACHES: dict[str, Reach] = {
     ),
     "site_roles": Reach(ways=(_SITE,), hidden={"role_id": _COUNTS}, is_live=True),
     "site_owners": Reach(ways=(_ME,), hidden={"owner_id": _COUNTS}, is_live=True, is_portable=True),
-    "grants": Reach(ways=(_ME, Way("site", "site_number", unless="person_id")), is_live=True),
+    "grants": Reach(
+        ways=(_ME, Way("site", "site_number", since="from_at", unless="person_id")), is_live=True
+    ),
     "photos": Reach(
         ways=(Way("site", "site_number", since="uploaded_at"),), is_live=True, is_portable=True
     ),

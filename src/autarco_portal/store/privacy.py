@@ -230,9 +230,13 @@ class Privacy:
             own = Flags(is_restricted=site.restricted_at is not None)
             return (own, *(_flags_of_person(session, person) for person in owners))
 
-    def blocked_sites(self, purpose: Purpose, now: datetime) -> frozenset[str]:
+    def blocked_sites(
+        self, purpose: Purpose, now: datetime, *, since: datetime | None = None
+    ) -> frozenset[str]:
         """Returns the sites of which nothing may be used for a purpose, in one question.
 
+        With `since` also those that somebody who says no has owned since then: of data of that time
+        his no holds after he sold the house.
         For jobs and exports over many sites: they are few, whatever the fleet's size.
         """
         if purpose in ALWAYS:
@@ -241,7 +245,7 @@ class Privacy:
         objecting = select(ObjectionRow.person_id).where(ObjectionRow.purpose == purpose.value)
         owned = (
             select(SiteOwnerRow.site_number)
-            .where(_is_owner(now))
+            .where(_is_owner(now, since))
             .where(
                 or_(SiteOwnerRow.person_id.in_(restricted), SiteOwnerRow.person_id.in_(objecting))
             )
@@ -396,9 +400,10 @@ class Privacy:
             )
 
 
-def _is_owner(now: datetime) -> Any:
+def _is_owner(now: datetime, since: datetime | None = None) -> Any:
+    """Now, or at any time since then."""
     return (SiteOwnerRow.from_at <= now) & (
-        SiteOwnerRow.until.is_(None) | (SiteOwnerRow.until > now)
+        SiteOwnerRow.until.is_(None) | (SiteOwnerRow.until > (since or now))
     )
 
 

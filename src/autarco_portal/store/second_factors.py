@@ -1,4 +1,4 @@
-"""Which secret makes somebody's codes, and which codes were taken already?
+"""Which secret, sealed, makes somebody's codes, and which codes were taken already?
 
 A code is taken by one conditional statement, so once, however many ask at the same time.
 """
@@ -26,8 +26,8 @@ class SecondFactors:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def offer_totp(self, person_id: str, secret: str, now: datetime) -> None:
-        """Keeps a secret that somebody has not confirmed yet; StoreError if one is confirmed."""
+    def offer_totp(self, person_id: str, sealed: str, now: datetime) -> None:
+        """Keeps a sealed secret that somebody has not confirmed yet; StoreError if one is."""
         with writing(self._engine) as session:
             existing(session, person_id)
             row = session.get(TotpRow, person_id)
@@ -36,15 +36,34 @@ class SecondFactors:
             if row is not None:
                 session.delete(row)
                 session.flush()
-            session.add(TotpRow(person_id=person_id, secret=secret, created_at=now))
+            session.add(TotpRow(person_id=person_id, secret=sealed, created_at=now))
 
     def totp_secret(self, person_id: str, *, confirmed: bool) -> str | None:
-        """Returns the secret that codes are compared with, or None."""
+        """Returns the sealed secret that codes are compared with, or None."""
         with reading(self._engine) as session:
             row = session.get(TotpRow, person_id)
             if row is None or (row.confirmed_at is not None) != confirmed:
                 return None
             return row.secret
+
+    def totp_secrets(self) -> dict[str, str]:
+        """Returns all as they are stored, by person."""
+        with reading(self._engine) as session:
+            rows = session.execute(select(TotpRow.person_id, TotpRow.secret))
+            return {row.person_id: row.secret for row in rows}
+
+    def replace_secret(self, person_id: str, before: str, sealed: str) -> bool:
+        """Stores the same secret otherwise; False if it is another one by now."""
+        with writing(self._engine) as session:
+            return (
+                affected(
+                    session,
+                    update(TotpRow)
+                    .where(TotpRow.person_id == person_id, TotpRow.secret == before)
+                    .values(secret=sealed),
+                )
+                == 1
+            )
 
     def confirm_totp(
         self, person_id: str, step: int, code_hashes: Iterable[str], now: datetime

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, false, or_, true
+from sqlalchemy import ColumnElement, and_, false, func, or_, select, true
 from sqlalchemy.orm import selectinload
 
 from autarco_portal.people import Actor, Grant, OrganisationKind, PortalRole, SiteOwner, SiteRole
-from autarco_portal.rights import ALLOWED, Action, Relation, SiteAccess
+from autarco_portal.rights import ALLOWED, Action, Relation, SiteAccess, visible_from
 from autarco_portal.site import Inverter, RoofPlane
 from autarco_portal.site_record import Address, SiteRecord, check_site
 from autarco_portal.store import attributes, people
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
     from types import SimpleNamespace
+
+    from sqlalchemy.orm import Session
 
 WHOLE = (
     selectinload(SiteRow.planes),
@@ -70,7 +72,7 @@ def as_record(row: SiteRow | SimpleNamespace) -> SiteRecord:
         planes=tuple(_PLANE.decode(plane.plane) for plane in row.planes),
         inverters=tuple(_inverter(one) for one in row.inverters),
         roles=_roles(row),
-        owners=_owners(row),
+        owners=owners_of(row),
         grants=_grants(row),
         has_consumption_meter=row.has_consumption_meter,
         has_battery=row.has_battery,
@@ -165,6 +167,38 @@ def visible_to(actor: Actor, *, as_guest: bool = True) -> ColumnElement[bool]:
     return or_(own, watches, and_(is_free, or_(false(), *others)))
 
 
+def seen_in_part(session: Session, actor: Actor) -> Iterator[tuple[SiteRow, datetime]]:
+    """Yields the sites that somebody sees since a moment only, with that moment.
+
+    The rule is asked one by one: it can bite where a site has had several owners, and for owners
+    and guests, which are few of anybody's sites.
+    """
+    several = (
+        select(SiteOwnerRow.site_number)
+        .group_by(SiteOwnerRow.site_number)
+        .having(func.count(SiteOwnerRow.person_id.distinct()) > 1)
+    )
+    to_him = or_(
+        GrantRow.person_id == actor.person_id, GrantRow.organisation_id.in_(list(actor.roles))
+    )
+    rows = session.scalars(
+        select(SiteRow)
+        .where(
+            SiteRow.number.in_(several),
+            or_(
+                SiteRow.owners.any(SiteOwnerRow.person_id == actor.person_id),
+                SiteRow.grants.any(to_him),
+            ),
+            visible_to(actor),
+        )
+        .options(*WHOLE)
+    )
+    for row in rows:
+        since = visible_from(actor, as_record(row).access)
+        if since is not None:
+            yield row, since
+
+
 def contact_shown_to(actor: Actor) -> ColumnElement[bool]:
     """The condition under which `rights.may` lets somebody see street and owner of a site."""
     owner_holds, role_holds, _ = _now(actor)
@@ -237,7 +271,8 @@ def _roles(row: SiteRow | SimpleNamespace) -> tuple[SiteRole, ...]:
     )
 
 
-def _owners(row: SiteRow | SimpleNamespace) -> tuple[SiteOwner, ...]:
+def owners_of(row: SiteRow | SimpleNamespace) -> tuple[SiteOwner, ...]:
+    """Returns whose site it was when, as they came."""
     return tuple(
         SiteOwner(person_id=one.person_id, from_at=one.from_at, until=one.until)
         for one in row.owners

@@ -31,6 +31,7 @@ from autarco_portal.store.site_rows import (
     is_role,
     matching,
     plane_rows,
+    seen_in_part,
     unique,
     visible_to,
 )
@@ -181,6 +182,11 @@ class Sites:
         with reading(self._engine) as session:
             wanted = select(SiteRow.public_key).where(visible_to(actor), matching(text, actor))
             return list(session.scalars(wanted.order_by(SiteRow.number)))
+
+    def seen_from(self, actor: Actor) -> dict[str, datetime]:
+        """Returns of the sites that somebody sees in part since when: `rights.visible_from`."""
+        with reading(self._engine) as session:
+            return {row.public_key: at for row, at in seen_in_part(session, actor)}
 
     def hanging(self) -> list[tuple[str, str, bool]]:
         """Returns each inverter of the fleet: its site's key, its number, whether it hangs still.
