@@ -37,6 +37,8 @@ class EscalationRules(msgspec.Struct, frozen=True, kw_only=True):
     owner_after: timedelta = timedelta(days=14)
     owner_after_zero: timedelta = timedelta(hours=24)
     """Where nothing is made at all."""
+    unreached_after: timedelta = timedelta(days=5)
+    """A mail that waited so long counts as refused (`mail_queue`): then the next one hears too."""
 
 
 class Step(StrEnum):
@@ -104,6 +106,13 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     """When a mail server took it."""
     refused_at: datetime | None = None
     """When it was given up: it reached nobody."""
+    has_mail: bool = True
+    """Not where its mail was taken back, since it told more than was true, and has no successor."""
+
+    @property
+    def is_due_again(self) -> bool:
+        """Whether no mail tells it, none did, and none was given up."""
+        return not (self.has_mail or self.delivered_at or self.refused_at)
 
 
 def since(notices: Sequence[Notice], at: datetime | None) -> list[Notice]:
@@ -152,8 +161,8 @@ def due(
     rules = rules or EscalationRules()
     if not case.may_tell or not concerns_anybody(case.incident):
         return []
-    known = {(notice.step, notice.addressee) for notice in sent}
-    party, caring = _caring(case.parties, sent)
+    known = {(notice.step, notice.addressee) for notice in sent if not notice.is_due_again}
+    caring, is_reached = _caring(case.parties, sent, now, rules)
     first_at = min(
         (one.delivered_at for one in sent if one.step is Step.FIRST and one.delivered_at),
         default=None,
@@ -170,14 +179,14 @@ def due(
                 )
             )  # fmt: skip
 
-    for who in caring:
+    for party, who in caring:
         tell(Step.FIRST, party, who, Why.NEW)
         if _told_for(who, sent, now) >= rules.remind_after:
             tell(Step.REMINDER, party, who, Why.NO_ANSWER)
-    if waited >= rules.seller_after and party is not Party.SELLER:
+    if waited >= rules.seller_after and Party.SELLER not in {party for party, _ in caring}:
         for who in case.parties.sellers:
             tell(Step.SELLER, Party.SELLER, who, Why.NO_ANSWER)
-    why = _why_owner(case, is_cared_for=bool(caring), waited=waited, rules=rules)
+    why = _why_owner(case, is_cared_for=is_reached, waited=waited, rules=rules)
     if why is not None:
         for who in case.parties.owners:
             tell(Step.OWNER, Party.OWNER, who, why)
@@ -210,18 +219,31 @@ def concerns_anybody(incident: Incident) -> bool:
     return incident.severity is not Severity.INFO
 
 
-def _caring(parties: Parties, sent: Sequence[Notice]) -> tuple[Party, list[Addressee]]:
-    """Who looks after the site and can be reached: who maintains it, installed it, or sold it."""
+def _caring(
+    parties: Parties, sent: Sequence[Notice], now: datetime, rules: EscalationRules
+) -> tuple[list[tuple[Party, Addressee]], bool]:
+    """Who looks after the site (who maintains it, installed it, or sold it), and is he reached?
+
+    Whom mails do not reach is followed by the next; one whose mail still waits hears of it too.
+    """
     silent = {notice.addressee for notice in sent if notice.refused_at is not None}
+    late = {
+        notice.addressee
+        for notice in sent
+        if notice.delivered_at is None and now - notice.queued_at >= rules.unreached_after
+    }
+    found: list[tuple[Party, Addressee]] = []
     for party, who in (
         (Party.MAINTENANCE, parties.maintenance),
         (Party.INSTALLER, parties.installers),
         (Party.SELLER, parties.sellers),
     ):
-        reached = [one for one in who if one not in silent]
-        if reached:
-            return party, reached
-    return Party.SELLER, []
+        asked = {one for _, one in found}
+        waited_for = [one for one in who if one not in silent and one not in asked]
+        found += [(party, one) for one in waited_for]
+        if not late.issuperset(waited_for):
+            return found, True
+    return found, False
 
 
 def _told_for(who: Addressee, sent: Sequence[Notice], now: datetime) -> timedelta:

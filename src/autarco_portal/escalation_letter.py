@@ -158,9 +158,11 @@ def _entry(item: Item, say: Words, phrases: dict[str, str], base: str) -> str:
         facts.append(phrases["lost"].format(energy=say.energy(item.lost_kwh, 1)))
     if item.due.why is Why.GUARANTEE and item.reaction_days is not None:
         facts.append(phrases["within"].format(days=item.reaction_days))
+    # A separator that a name may hold would begin a line of somebody else's words.
+    name = " ".join(item.site_name.split())
     return "\n".join(
         (
-            f"- {item.site_name}: {labels.name(item.cause, say)}, {', '.join(facts)}",
+            f"- {name}: {labels.name(item.cause, say)}, {', '.join(facts)}",
             f"  {labels.explanation(item.cause, say)}",
             f"  {base}/alarms/{quote(item.due.incident_id, safe=':')}",
         )

@@ -21,9 +21,10 @@ from autarco_portal.counter import instant
 from autarco_portal.energy import midnights
 from autarco_portal.inverter_day import DAYLIGHT_ELEVATION
 from autarco_portal.remembered import Believed, Remembered
+from autarco_portal.shown_totals import hanging
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Sequence, Set
 
     from autarco_portal.inverter_record import InverterRecord
     from autarco_portal.live_fleet import Fleet, Snapshot
@@ -105,18 +106,21 @@ class Views:
             return found[1]
         records = self.inverters(site, snapshot, now)
         view = site_view.site_view(records, now=now, time_zone=site.time_zone)
-        view = self._totals.raised(site.public_key, view, seen_from=site.seen_from)
+        view = self._totals.raised(
+            site.public_key, view, hung=hanging(site.inverters), seen_from=site.seen_from
+        )
         self._views.put(seen, (key, view))
         return view
 
-    def keep_totals(self) -> None:
+    def keep_totals(self, sites: Callable[[], Set[str]]) -> None:
         """Writes down which totals were shown, of inverters that the lake knows still.
 
-        Raises NotReady before the lake was read, and OSError.
+        `sites` gives those that have inverters, by key; of others nothing is kept. Raises NotReady
+        before the lake was read, OSError, and what `sites` raises.
         """
         snapshot = self.fleet.snapshot
         if snapshot.version:
-            self._totals.forget_gone(snapshot.inverters())
+            self._totals.forget_gone(snapshot.inverters(), sites())
         self._totals.keep()
 
     def listed(self, site: SiteRecord, view: SiteView) -> SiteView:
@@ -365,6 +369,8 @@ class Views:
 def _is_replacement(one: Inverter, all_: Sequence[Inverter]) -> bool:
     return any(
         other.uninstalled_at is not None
+        # What hung for no time was written down by mistake.
+        and other.uninstalled_at > other.installed_at
         and other.serial_number != one.serial_number
         and abs(one.installed_at - other.uninstalled_at) <= REPLACED_WITHIN
         for other in all_

@@ -1,7 +1,8 @@
 """Which waiting mails leave now, and when is one tried again?
 
 Sends what the store has queued, over one connection. A server that is away defers everything and
-loses nothing; an address that stays away for days counts as refused.
+loses nothing; an address that stays away for days counts as refused. Whoever sends, a mail about
+alarms leaves only while it is true and its addressee's business (`alarm_parties.take_back`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from autarco_ingest import file_lock
-from autarco_portal import mail, mail_smtp
+from autarco_portal import alarm_parties, mail, mail_smtp
 from autarco_portal.mail import MailError
 from autarco_portal.mail_smtp import Result
 from autarco_portal.privacy.policy import DeliveryState
@@ -44,6 +45,7 @@ def send_waiting(
     """Sends everything that is due while no other process does; raises MailError, OSError."""
     directory.root.mkdir(mode=0o700, exist_ok=True)
     with file_lock.held(directory.mail_lock):
+        alarm_parties.take_back(store, now)
         return send_due(store, settings, now)
 
 

@@ -14,14 +14,14 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from autarco_portal import alarm_record, escalation, mail_queue, permitted
+from autarco_portal.alarm_parties import Contacts, sites_of
 from autarco_portal.alarm_record import AlarmRecord
 from autarco_portal.escalation import Addressee, Case, Parties, Party
 from autarco_portal.escalation_letter import Item, digest
 from autarco_portal.guarantee_contract import anniversary
 from autarco_portal.guarantee_record import GuaranteeStatus
 from autarco_portal.mail import MailError
-from autarco_portal.people import Actor, MemberRole, OrganisationKind, holds
-from autarco_portal.privacy.processing import Purpose, may_process
+from autarco_portal.people import Actor
 from autarco_portal.site_record import seen_by
 
 if TYPE_CHECKING:
@@ -31,14 +31,10 @@ if TYPE_CHECKING:
     from autarco_portal.escalation import Due, EscalationRules
     from autarco_portal.incidents import Incident
     from autarco_portal.mail_smtp import MailSettings
-    from autarco_portal.people import Organisation, Person
     from autarco_portal.portal_paths import PortalDirectory
     from autarco_portal.privacy.letter import Letter
     from autarco_portal.site_record import SiteRecord
     from autarco_portal.store import Store
-
-_BATCH = 500
-"""Sites are read so many at a time."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +77,6 @@ def run(
     While the mail server is away nothing is queued: it will be due then as it is then.
     """
     report = Report()
-    store.alarm_notices.withdraw(store.privacy.blocked_sites(Purpose.ALARMS, now))
     _send(store, directory, settings, now, report)
     if report.failures:
         return report
@@ -102,10 +97,10 @@ def plan(store: Store, now: datetime, rules: EscalationRules | None = None) -> P
         for one in permitted.open_alarms(store, now)
         if escalation.concerns_anybody(one.incident)
     ]
-    sites = _sites(store, sorted({one.site_id for one in alarms}))
+    sites = sites_of(store, sorted({one.site_id for one in alarms}))
     sent = store.alarm_notices.of([one.incident_id for one in alarms])
     reaction = _reaction_days(store, now)
-    contacts = _Contacts(store, now)
+    contacts = Contacts(store, now)
     parties = {key: contacts.parties(site) for key, site in sites.items()}
     items: dict[Addressee, list[Item]] = defaultdict(list)
     for incident in alarms:
@@ -126,7 +121,7 @@ def plan(store: Store, now: datetime, rules: EscalationRules | None = None) -> P
                     reaction_days=case.reaction_days if case.has_guarantee_at_stake else None,
                 )
             )  # fmt: skip
-    messages = [contacts.message(who, mine) for who, mine in items.items()]
+    messages = [_message(store, contacts, who, mine) for who, mine in items.items()]
     return Plan(
         messages=tuple(sorted(messages, key=lambda one: one.name)),
         of_nobody=tuple(key for key, found in parties.items() if found == Parties()),
@@ -176,14 +171,6 @@ def _send(
     report.mails.deferred += sent.deferred
 
 
-def _sites(store: Store, keys: Sequence[str]) -> dict[str, SiteRecord]:
-    return {
-        one.public_key: one
-        for first in range(0, len(keys), _BATCH)
-        for one in store.sites.several(keys[first : first + _BATCH])
-    }
-
-
 def _reaction_days(store: Store, now: datetime) -> dict[str, int]:
     """How soon to act, by site with a guarantee in force; of several the shortest."""
     found: dict[str, int] = {}
@@ -196,79 +183,16 @@ def _reaction_days(store: Store, now: datetime) -> dict[str, int]:
     return found
 
 
-class _Contacts:
-    """Where people and organisations are reached; each is asked for once."""
-
-    def __init__(self, store: Store, now: datetime) -> None:
-        self._store, self._now = store, now
-        self._organisations = {
-            one.organisation_id: one
-            for one in store.organisations.all()
-            if one.ended_at is None or one.ended_at > now
-        }
-        self._addressees: dict[str, tuple[Addressee, ...]] = {}
-
-    def parties(self, site: SiteRecord) -> Parties:
-        """Returns who can be told of a site."""
-
-        def doing(kind: OrganisationKind) -> tuple[Addressee, ...]:
-            found = [
-                who
-                for role in site.roles
-                if role.kind is kind and holds(role, self._now)
-                for who in self._of_organisation(role.organisation_id)
-            ]
-            return tuple(dict.fromkeys(found))
-
-        owners = [one.person_id for one in site.owners if holds(one, self._now)]
-        return Parties(
-            maintenance=doing(OrganisationKind.MAINTENANCE),
-            installers=doing(OrganisationKind.INSTALLER),
-            sellers=doing(OrganisationKind.RESELLER),
-            owners=tuple(Addressee(person_id=one) for one in dict.fromkeys(owners)),
-        )
-
-    def message(self, who: Addressee, items: Iterable[Item]) -> Message:
-        """Returns a message to somebody whom `parties` named."""
-        if who.organisation_id is not None:
-            organisation = self._organisations[who.organisation_id]
-            # Nobody knows who reads an organisation's mail, so it is in the company's language.
-            name, language, recipient = organisation.name, "nl", organisation.email
-        else:
-            person = self._store.people.get(who.person_id or "")
-            name, language = (person.name, person.language) if person else ("", "nl")
-            recipient = None
-        return Message(
-            addressee=who, name=name, language=language, recipient=recipient, items=tuple(items)
-        )
-
-    def _of_organisation(self, organisation_id: str) -> tuple[Addressee, ...]:
-        if organisation_id not in self._addressees:
-            organisation = self._organisations.get(organisation_id)
-            self._addressees[organisation_id] = (
-                () if organisation is None else self._reached(organisation)
-            )
-        return self._addressees[organisation_id]
-
-    def _reached(self, organisation: Organisation) -> tuple[Addressee, ...]:
-        """An organisation by its own address; without one its managers, else its other people."""
-        if organisation.email is not None:
-            return (Addressee(organisation_id=organisation.organisation_id),)
-        members = [
-            (person, membership.role)
-            for person, membership in self._store.people.members(
-                organisation.organisation_id, self._now
-            )
-            if self._may_be_written(person)
-        ]
-        managers = [person for person, role in members if role is MemberRole.MANAGER]
-        return tuple(
-            Addressee(person_id=one.person_id)
-            for one in managers or [person for person, _ in members]
-        )
-
-    def _may_be_written(self, person: Person) -> bool:
-        account = self._store.accounts.get(person.person_id)
-        is_gone = account is not None and account.disabled_at is not None
-        flags = self._store.privacy.flags_of_person(person.person_id)
-        return not is_gone and may_process(flags, Purpose.ALARMS)
+def _message(store: Store, contacts: Contacts, who: Addressee, items: Iterable[Item]) -> Message:
+    """A message to somebody whom `Contacts.parties` named."""
+    organisation = contacts.organisation(who.organisation_id or "")
+    if organisation is not None:
+        # Nobody knows who reads an organisation's mail, so it is in the company's language.
+        name, language, recipient = organisation.name, "nl", organisation.email
+    else:
+        person = store.people.get(who.person_id or "")
+        name, language = (person.name, person.language) if person else ("", "nl")
+        recipient = None
+    return Message(
+        addressee=who, name=name, language=language, recipient=recipient, items=tuple(items)
+    )

@@ -15,9 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from autarco_ingest import durable, file_lock, paths
-from autarco_portal import guarantee
+from autarco_portal import guarantee, shown_totals
 from autarco_portal.photos import PhotoFiles
-from autarco_portal.shown_totals import ShownTotals
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -59,11 +58,9 @@ def delete_settlements(portal: PortalDirectory, sites: Iterable[str], *, keep_pa
 def forget_totals(portal: PortalDirectory, sites: Collection[str]) -> int:
     """Takes sites out of the totals that were shown; returns how many files changed.
 
-    A portal that runs forgets them by itself once their inverters have left the lake.
+    A portal that runs forgets them by itself once they have left the store. Raises OSError.
     """
-    totals = ShownTotals(portal.shown_totals)
-    totals.forget(sites)
-    return int(totals.keep())
+    return int(shown_totals.forget(portal.shown_totals, sites))
 
 
 def delete_imported(portal: PortalDirectory, person_id: str) -> int:

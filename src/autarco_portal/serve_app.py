@@ -169,9 +169,15 @@ class LakeThread:
 
     def _keep_totals(self) -> None:
         try:
-            self._portal.sites.keep_totals()
+            self._portal.sites.keep_totals(self._sites)
         except NotReady:
             # Nothing was shown yet.
             return
         except OSError as error:
             log.warning("cannot write down which totals were shown", error=error.strerror)
+        except StoreError as error:
+            # Unasked, those of an erased site would come back.
+            log.warning("cannot write down which totals were shown", error=str(error))
+
+    def _sites(self) -> set[str]:
+        return {key for key, _, _ in self._portal.store.sites.hanging()}

@@ -4,13 +4,15 @@ A late correction may lower what a counter is believed to have made. To a progra
 statistics a falling total is a new meter, and the next rise is counted twice: so what was shown
 once is shown until the counter has passed it. The totals are kept in one file, which is written
 once a minute at most and at the end. They are forgotten with what they were made of: of an inverter
-that the lake has forgotten, nothing stays.
+that the lake has forgotten, and of a site that has left the store, nothing stays. Nor does what was
+shown while another inverter hung there: a wrong one that somebody took down may be a neighbour's.
 """
 
 from __future__ import annotations
 
+import hashlib
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import msgspec
 import structlog
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from autarco_portal.site import Inverter
     from autarco_portal.site_view import SiteView
 
 log = structlog.get_logger(__name__)
@@ -32,12 +35,18 @@ SUMS = (
 """The fields of a `SiteView` whose `to_date` must not fall."""
 
 
+Kwh: TypeAlias = Annotated[int, msgspec.Meta(le=10**12)]
+"""A register has ten digits at most; more is no total that anybody was shown."""
+
+
 class SiteTotals(msgspec.Struct, frozen=True, array_like=True):
     """The highest that was shown of a site, in kWh."""
 
-    sums: dict[str, int]
-    inverters: dict[str, int]
+    sums: dict[str, Kwh]
+    inverters: dict[str, Kwh]
     """By serial number; one that has made nothing is not there."""
+    hung: str = ""
+    """`hanging` when they were shown; empty where that is not known."""
 
 
 _DECODER = msgspec.json.Decoder(dict[str, SiteTotals])
@@ -54,35 +63,36 @@ class ShownTotals:
         self._is_kept = True
 
     def raised(
-        self, public_key: str, view: SiteView, *, seen_from: datetime | None = None
+        self, public_key: str, view: SiteView, *, hung: str = "", seen_from: datetime | None = None
     ) -> SiteView:
         """Returns a site's view with no total lower than it was shown before, and notes it.
 
-        Those who may see a site since different moments (`seen_from`) see totals of their own.
+        `hung` is `hanging` of its inverters: what was shown with others does not count. Those who
+        may see a site since different moments (`seen_from`) see totals of their own.
         """
         key = public_key if seen_from is None else f"{public_key} {seen_from.isoformat()}"
         with self._turn:
             before = self._of.get(key)
-            if before is not None:
+            if before is not None and before.hung in ("", hung):
                 view = _raised(view, before)
-            now = _totals(view)
-            if now != before:
+            now = _totals(view, hung)
+            if now != before and (before is not None or any(now.sums.values()) or now.inverters):
                 # As many as the store has sites; `forget_gone` takes out what is no more.
                 self._of[key] = now
                 self._is_kept = False
         return view
 
-    def forget_gone(self, known: Set[str]) -> None:
-        """Forgets the sites that have an inverter which is not among the `known` ones."""
+    def forget_gone(self, known: Set[str], sites: Set[str]) -> None:
+        """Forgets all but `sites`, and of these who has an inverter that is not a `known` one."""
         with self._turn:
-            gone = [key for key, one in self._of.items() if not one.inverters.keys() <= known]
-            self._drop(gone)
-
-    def forget(self, sites: Iterable[str]) -> None:
-        """Forgets sites."""
-        with self._turn:
-            known = set(sites)
-            self._drop([key for key in self._of if key.partition(" ")[0] in known])
+            gone = [
+                key
+                for key, one in self._of.items()
+                if _site(key) not in sites or not one.inverters.keys() <= known
+            ]
+            for key in gone:
+                del self._of[key]
+                self._is_kept = False
 
     def keep(self) -> bool:
         """Writes the file if anything is new; returns whether. Raises OSError."""
@@ -92,24 +102,50 @@ class ShownTotals:
             content = msgspec.json.encode(self._of)
             self._is_kept = True
         try:
-            draft = paths.draft(self._file)
-            draft.touch(mode=0o600)
-            draft.write_bytes(content)
-            durable.replace(draft, self._file)
+            _write(self._file, content)
         except OSError:
             self._is_kept = False
             raise
         return True
 
-    def _drop(self, keys: list[str]) -> None:
-        for key in keys:
-            del self._of[key]
-            self._is_kept = False
+
+def forget(file: Path, sites: Iterable[str]) -> bool:
+    """Takes sites out of what a process kept in `file`; returns whether anything changed.
+
+    What nobody can read may hold them too, so it goes whole. Raises OSError where it cannot be told
+    whether they are in it, or cannot be taken out: an erasure must not pass over that.
+    """
+    try:
+        kept = _decoded(file.read_bytes())
+    except FileNotFoundError:
+        return False
+    except msgspec.DecodeError:
+        file.unlink()
+        durable.sync(file.parent)
+        return True
+    gone = set(sites)
+    left = {key: one for key, one in kept.items() if _site(key) not in gone}
+    if len(left) == len(kept):
+        return False
+    _write(file, msgspec.json.encode(left))
+    return True
+
+
+def _site(key: str) -> str:
+    """Whose totals those are that are kept under a name (`raised`)."""
+    return key.partition(" ")[0]
+
+
+def _write(file: Path, content: bytes) -> None:
+    draft = paths.draft(file)
+    draft.touch(mode=0o600)
+    draft.write_bytes(content)
+    durable.replace(draft, file)
 
 
 def _read(file: Path) -> dict[str, SiteTotals]:
     try:
-        return _DECODER.decode(file.read_bytes())
+        return _decoded(file.read_bytes())
     except FileNotFoundError:
         return {}
     except (OSError, msgspec.DecodeError) as error:
@@ -118,8 +154,25 @@ def _read(file: Path) -> dict[str, SiteTotals]:
         return {}
 
 
-def _totals(view: SiteView) -> SiteTotals:
+def _decoded(content: bytes) -> dict[str, SiteTotals]:
+    try:
+        return _DECODER.decode(content)
+    except UnicodeDecodeError as error:
+        # Of bytes within a text, the decoder says it in another way than of all others.
+        raise msgspec.DecodeError(f"{error.reason} at byte {error.start} of a text") from None
+
+
+def hanging(inverters: Iterable[Inverter]) -> str:
+    """Returns a short name of which inverters hang or hung at a site, and when."""
+    said = sorted(
+        f"{one.serial_number} {one.installed_at} {one.uninstalled_at}" for one in inverters
+    )
+    return hashlib.blake2b("\n".join(said).encode(), digest_size=8).hexdigest()
+
+
+def _totals(view: SiteView, hung: str) -> SiteTotals:
     return SiteTotals(
+        hung=hung,
         sums={name: getattr(view, name).to_date for name in SUMS},
         inverters={
             one.serial_number: one.energy_total for one in view.inverters if one.energy_total

@@ -146,11 +146,35 @@ def test_whom_no_mail_reaches_is_followed_by_the_next_and_in_the_end_the_owner()
     ]
 
 
+def test_who_is_not_reached_for_days_is_followed_by_the_next_and_told_nonetheless() -> None:
+    def waiting(who: Addressee, queued_at: datetime, **more: Any) -> Notice:
+        return Notice(
+            incident_id="i", step=Step.FIRST, party=Party.MAINTENANCE, addressee=who,
+            queued_at=queued_at, **more,
+        )  # fmt: skip
+
+    def asked(sent: list[Notice], parties: Parties = ALL) -> list[tuple[Step, Addressee]]:
+        return [(one.step, one.addressee) for one in due(case(parties=parties), sent, NOW)]
+
+    late, soon = NOW - 5 * DAY, NOW - 5 * DAY + HOUR
+    assert asked([waiting(CARE, soon)]) == []
+    assert asked([waiting(CARE, late)]) == [(Step.FIRST, DAK)]
+    # Its mail was taken back, for it told of something else too: it is due again.
+    assert asked([waiting(CARE, soon, has_mail=False)]) == [(Step.FIRST, CARE)]
+    again = [waiting(CARE, late, has_mail=False)]
+    assert asked(again) == [(Step.FIRST, CARE), (Step.FIRST, DAK)]
+    assert asked([waiting(CARE, late, delivered_at=NOW, has_mail=False)]) == []
+    # Who does several things is asked once, and in the end it is the owner's.
+    alone = Parties(maintenance=(CARE,), installers=(CARE,), owners=(ANNA,))
+    assert asked(again, alone) == [(Step.FIRST, CARE), (Step.OWNER, ANNA)]
+
+
 def test_time_runs_from_the_first_mail_that_left_and_not_from_the_fault() -> None:
     waiting = Notice(
         incident_id="i", step=Step.FIRST, party=Party.MAINTENANCE, addressee=CARE, queued_at=NOW
     )
-    assert due(case(), [waiting], NOW + 30 * DAY) == []
+    # Until it waited so long that it counts as refused.
+    assert due(case(), [waiting], NOW + 5 * DAY - HOUR) == []
     left = msgspec.structs.replace(waiting, delivered_at=NOW + 20 * DAY)
     assert due(case(), [left], NOW + 23 * DAY - HOUR) == []
     (reminder,) = due(case(), [left], NOW + 23 * DAY)
@@ -252,6 +276,13 @@ def test_the_owner_reads_why_how_soon_and_how_to_end_such_mails() -> None:
     assert "act within 30 days" in letter.text
     assert letter.text.index("at stake") < letter.text.index("A reminder")
     assert "say so here: https://p.example/my-data" in letter.text
+
+
+def test_a_name_begins_no_line_of_its_own() -> None:
+    named = item(site_name="Huis\u2028  https://evil.example\u2029- Weg")
+    text = digest([named], "nl", url="https://portal.example.nl").text
+    (line,) = (line for line in text.splitlines() if "evil" in line)
+    assert line.startswith("- Huis https://evil.example - Weg: ")
 
 
 def test_a_mail_lists_what_somebody_reads_and_says_how_many_more_there_are() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,9 @@ import pytest
 
 import privacy_samples as samples
 import smtp_server
+from autarco_ingest import file_lock
 from autarco_ingest.paths import DataDirectory
-from autarco_portal import notify, privacy_settings
+from autarco_portal import mail_queue, notify, privacy_settings
 from autarco_portal.audit import AuditEntry
 from autarco_portal.cli import main
 from autarco_portal.escalation import Addressee, Party, Step
@@ -24,7 +25,7 @@ from autarco_portal.mail_smtp import MailSettings
 from autarco_portal.pages.alarm_rows import timeline
 from autarco_portal.people import SELF, MemberRole, OrganisationKind, SiteOwner, SiteRole
 from autarco_portal.portal_paths import PortalDirectory
-from autarco_portal.privacy import suspension
+from autarco_portal.privacy import erasure, suspension
 from autarco_portal.privacy.processing import Purpose
 from autarco_portal.site_record import Address, NewSite
 from autarco_portal.store import StoreError, open_store
@@ -308,6 +309,116 @@ def test_a_mail_that_waits_is_taken_back_when_it_is_not_true_any_more(
     (text,) = came["later@x.example"]
     assert "Huis later003" in text
     assert "Huis later001" not in text
+
+
+@pytest.mark.parametrize("what", ["sold", "ended", "moved", "left", "objects"])
+def test_a_mail_that_waits_leaves_only_for_whose_business_it_still_is(
+    town: Town, what: str
+) -> None:
+    store = town.store
+    role = town.organisation("Later BV", OrganisationKind.INSTALLER, "later@x.example")
+    small = town.organisation("Klein BV", OrganisationKind.INSTALLER, None)
+    kim = samples.person(store, "Kim", "later-kim@x.example")
+    store.people.join(kim, small.organisation_id, MemberRole.MANAGER, NOW - 9 * DAY)
+    jan = samples.person(store, "Jan", "later-jan@x.example")
+    if what == "sold":
+        site = town.add_site("later001", owner=jan)
+    else:
+        site = town.add_site("later001", small if what in ("left", "objects") else role)
+    (alarm,) = town.judge(Cause.UNDERPERFORMANCE, site=site)
+    assert town.run(NOW) == {}
+    (queued,) = town.notices(alarm.incident_id)
+    assert queued.delivered_at is None
+    if what == "sold":
+        store.sites.end_owner(site, jan, NOW + HOUR)
+        store.sites.add_owner(site, town.anna, NOW + HOUR)
+    elif what == "ended":
+        store.sites.end_role(site, role.organisation_id, OrganisationKind.INSTALLER, NOW + HOUR)
+    elif what == "moved":
+        found = store.organisations.get(role.organisation_id)
+        assert found is not None
+        store.organisations.change(msgspec.structs.replace(found, email="new@x.example"))
+    elif what == "left":
+        store.people.leave(kim, small.organisation_id, NOW + HOUR)
+    else:
+        store.privacy.object_to(kim, Purpose.ALARMS, NOW + HOUR)
+    town.inbox.takes_all = True
+    # Not by `notify`: a portal that sends a password's mail sends all that waits.
+    mail_queue.send_waiting(store, town.directory, town.mail, NOW + 2 * HOUR)
+    assert town.inbox.messages == []
+    assert set(town.run(NOW + 3 * HOUR)) == {"new@x.example" if what == "moved" else ANNA}
+
+
+@pytest.mark.parametrize("what", ["acknowledged", "restricted", "objects"])
+def test_whoever_sends_takes_back_what_nobody_may_hear(town: Town, what: str) -> None:
+    role = town.organisation("Later BV", OrganisationKind.INSTALLER, "later@x.example")
+    (alarm,) = town.judge(Cause.UNDERPERFORMANCE, site=town.add_site("later001", role))
+    town.run(NOW)
+    if what == "acknowledged":
+        town.store.alarms.acknowledge(alarm.incident_id, by="p1", now=NOW)
+    elif what == "restricted":
+        restrict(town)
+    else:
+        town.store.privacy.object_to(town.anna, Purpose.ALARMS, NOW)
+    town.inbox.takes_all = True
+    mail_queue.send_waiting(town.store, town.directory, town.mail, NOW + DAY)
+    assert town.inbox.messages == []
+
+
+def test_who_is_never_reached_is_followed_also_where_his_mails_change_each_day(town: Town) -> None:
+    role = town.organisation("Later BV", OrganisationKind.INSTALLER, "later@x.example")
+    site = town.add_site("later001", role)
+    bob = samples.person(town.store, "Bob", "bob@home.example")
+    others = [town.add_site(f"other00{n}", role, owner=bob) for n in range(6)]
+    (alarm,) = town.judge(Cause.UNDERPERFORMANCE, site=site)
+    heard: dict[int, set[str]] = {}
+    for day, other in enumerate(others):
+        # What a big company's mail tells of is never all true a day later.
+        (record,) = town.judge(Cause.OVER_VOLTAGE, site=other, detected_at=NOW + day * DAY)
+        heard[day] = set(town.run(NOW + day * DAY))
+        town.store.alarms.acknowledge(record.incident_id, by="p1", now=NOW + day * DAY)
+    assert heard == {0: set(), 1: set(), 2: set(), 3: set(), 4: set(), 5: {ANNA}}
+    (told,) = town.store.mails.due(NOW + 20 * DAY)
+    assert told.recipient == "later@x.example"
+    town.inbox.takes_all = True
+    assert set(town.run(NOW + 7 * DAY)) == {"later@x.example"}
+    first = next(one for one in town.notices(alarm.incident_id) if one.step is Step.FIRST)
+    assert (first.queued_at, first.delivered_at) == (NOW, NOW + 7 * DAY)
+
+
+@pytest.mark.parametrize("what", ["withdrawn", "erased"])
+def test_a_mail_about_an_alarm_that_is_gone_goes_too(town: Town, what: str) -> None:
+    role = town.organisation("Later BV", OrganisationKind.INSTALLER, "later@x.example")
+    bob = samples.person(town.store, "Bob", "bob@home.example")
+    first, second = town.add_site("later001", role), town.add_site("later002", role, owner=bob)
+    for site in (first, second):
+        town.judge(Cause.UNDERPERFORMANCE, site=site)
+    assert town.run(NOW) == {}
+    if what == "withdrawn":
+        town.judge(site=first)
+    else:
+        holdings = town.store.erasure.holdings(town.anna, NOW)
+        town.store.erasure.erase(erasure.preview(holdings, today=NOW.date()), NOW)
+    assert town.store.mails.due(NOW + DAY) == []
+    town.inbox.takes_all = True
+    came = town.run(NOW + DAY)
+    assert set(came) == {"later@x.example"}
+    assert "Huis later002" in came["later@x.example"][0]
+    assert "Huis later001" not in came["later@x.example"][0]
+
+
+def test_nothing_is_taken_back_while_somebody_sends(town: Town) -> None:
+    role = town.organisation("Later BV", OrganisationKind.INSTALLER, "later@x.example")
+    (alarm,) = town.judge(Cause.UNDERPERFORMANCE, site=town.add_site("later001", role))
+    town.run(NOW)
+    town.store.alarms.acknowledge(alarm.incident_id, by="p1", now=NOW)
+    with ThreadPoolExecutor(1) as pool:
+        with file_lock.held(town.directory.mail_lock):
+            running = pool.submit(town.run, NOW + DAY)
+            assert wait([running], timeout=0.3).not_done
+            assert len(town.notices(alarm.incident_id)) == 1
+        assert running.result() == {}
+    assert town.notices(alarm.incident_id) == []
 
 
 def test_without_a_mail_server_nothing_is_lost_and_nothing_told_twice(town: Town) -> None:

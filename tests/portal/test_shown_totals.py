@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,9 @@ import pytest
 import structlog
 from litestar.testing import TestClient
 
+from autarco_portal.privacy import erasure
 from autarco_portal.serve_app import assemble
-from autarco_portal.shown_totals import ShownTotals
+from autarco_portal.shown_totals import ShownTotals, forget
 from autarco_portal.site_view import InverterView, SiteView, Sums, site_view
 from portal_world import BATTERY, FOREIGN, HYBRID, NORTH, OTHER, TWIN, World
 
@@ -99,14 +101,64 @@ def test_of_an_inverter_that_is_gone_nothing_stays(tmp_path: Path) -> None:
     totals.raised("one", view(101, ("A", 60), ("B", 41)))
     totals.raised("two", view(7, ("C", 7), ("never heard", 0)))
     totals.keep()
-    totals.forget_gone({"A", "C", "D"})
+    totals.forget_gone({"A", "C", "D"}, {"one", "two"})
     assert totals.keep()
     assert b"one" not in file.read_bytes()
     assert totals.raised("one", view(60, ("A", 60))).pv.to_date == 60
     assert totals.raised("two", view(5, ("C", 5))).pv.to_date == 7
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b'{"site": [1]}', b"\xff"])
+def test_of_a_site_that_is_gone_nothing_stays(tmp_path: Path) -> None:
+    file = tmp_path / "totals.json"
+    totals = ShownTotals(file)
+    # Its inverter hangs elsewhere now, or it has but a meter: the lake forgets neither.
+    totals.raised("moved", view(60, ("A", 60)))
+    totals.raised("meter", view(0, flows=9))
+    totals.raised("here", view(61, ("A", 1)))
+    totals.keep()
+    totals.forget_gone({"A"}, {"here"})
+    assert totals.keep()
+    assert set(json.loads(file.read_bytes())) == {"here"}
+
+
+def test_an_empty_site_leaves_nothing_to_write(tmp_path: Path) -> None:
+    totals = ShownTotals(tmp_path / "totals.json")
+    totals.raised("empty", view(0))
+    assert not totals.keep()
+
+
+def test_an_erasure_takes_sites_out_of_the_file_or_says_that_it_cannot(tmp_path: Path) -> None:
+    file = tmp_path / "totals.json"
+    assert not forget(file, ["one"])
+    totals = ShownTotals(file)
+    totals.raised("one", view(101))
+    totals.raised("two", view(7))
+    totals.keep()
+    assert not forget(file, ["three"])
+    assert forget(file, ["one"])
+    assert set(json.loads(file.read_bytes())) == {"two"}
+    # Nobody can tell what is in it, so nothing of it stays.
+    file.write_bytes(b'{"one": [{"pv": 101}, {"\xff": 1}]}')
+    assert forget(file, ["one"])
+    assert not file.exists()
+    file.mkdir()
+    with pytest.raises(OSError, match="totals"):
+        forget(file, ["one"])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b'{"site": [1]}',
+        b"\xff",
+        # A flipped bit within a text.
+        b'{"si\xffe": [{}, {}]}',
+        b'{"site": [{"p\xff": 1}, {}]}',
+        b'{"site": [{"pv": 10000000000000000000000000}, {}]}',
+    ],
+)
 def test_a_damaged_file_is_told_of_and_begun_anew(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "totals.json"
     file.write_bytes(content)
@@ -144,3 +196,40 @@ def test_totals_of_a_forgotten_inverter_leave_the_portal_s_files(world: World) -
     assert OTHER.encode() not in world.totals.read_bytes()
     assert FOREIGN.encode() not in world.totals.read_bytes()
     assert BATTERY.encode() in world.totals.read_bytes()
+
+
+def test_what_a_wrong_inverter_had_made_goes_with_it(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    before = told(world, HYBRID)
+    (stranger,) = world.store.sites.record(FOREIGN).inverters  # type: ignore[union-attr]
+    at = stranger.installed_at
+    world.store.sites.uninstall(FOREIGN, OTHER, at, NOW)
+    world.store.sites.install(HYBRID, stranger, NOW)
+    mixed = told(world, HYBRID)
+    assert mixed["pv_to_date"] > before["pv_to_date"] + 900
+    # It hung there in nobody's house; it is its owner's again.
+    world.store.sites.uninstall(HYBRID, OTHER, at, NOW)
+    after = told(world, HYBRID)
+    assert after == before
+    world.close()
+
+
+def test_a_file_from_before_says_not_what_hung_there_and_counts(tmp_path: Path) -> None:
+    file = tmp_path / "totals.json"
+    file.write_bytes(b'{"site": [{"pv": 101}, {"A": 60}]}')
+    assert ShownTotals(file).raised("site", view(99), hung="0123").pv.to_date == 101
+
+
+def test_totals_of_an_erased_site_leave_a_portal_that_runs(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    told(world, FOREIGN)
+    world.restart()
+    with TestClient(assemble(world.portal, world.accounts)) as client:
+        header = world.header("stranger")
+        assert client.get(f"/api/site/{FOREIGN}/kpis/energy", headers=header).status_code == 200
+        # The person goes; the inverter was sold and hangs elsewhere, so the lake keeps it.
+        holdings = world.store.erasure.holdings(world.ids["stranger"], NOW)
+        world.store.erasure.erase(erasure.preview(holdings, today=NOW.date()), NOW)
+    assert OTHER in world.portal.sites.fleet.snapshot.inverters()
+    assert FOREIGN.encode() not in world.totals.read_bytes()
+    world.close()

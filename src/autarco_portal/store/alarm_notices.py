@@ -11,12 +11,12 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import msgspec
-from sqlalchemy import Engine, delete, select, update
+from sqlalchemy import Engine, Select, delete, select, update
 
 from autarco_portal.escalation import Addressee, Due, Notice, Party, Step, concerns_anybody
 from autarco_portal.incidents import Incident
 from autarco_portal.privacy.policy import DeliveryState
-from autarco_portal.store.engine import reading, writing
+from autarco_portal.store.engine import affected, reading, writing
 from autarco_portal.store.keys import new_identifier
 from autarco_portal.store.privacy_tables import MailRow
 from autarco_portal.store.tables import AlarmNoticeRow, AlarmRow, SiteRow
@@ -32,6 +32,18 @@ if TYPE_CHECKING:
 _INCIDENT = msgspec.json.Decoder(Incident)
 _BATCH = 500
 """Alarms are asked for so many at a time: each is a parameter of the query."""
+
+
+class WaitingNotice(msgspec.Struct, frozen=True, kw_only=True):
+    """That a mail which waits tells somebody of an incident."""
+
+    notice_id: int
+    recipient: str | None
+    """An organisation's address when it was queued."""
+    site_id: str
+    incident: Incident
+    party: Party
+    addressee: Addressee
 
 
 class AlarmNotices:
@@ -84,41 +96,73 @@ class AlarmNotices:
                 )
             )  # fmt: skip
             session.flush()
-            session.add_all(
-                AlarmNoticeRow(
-                    incident_id=one.incident_id, step=one.step.value, party=one.party.value,
-                    person_id=one.addressee.person_id,
-                    organisation_id=one.addressee.organisation_id, mail_id=mail_id, queued_at=now,
-                )
-                for one in told
-            )  # fmt: skip
+            for one in told:
+                row = _known(session, one)
+                if row is None:
+                    row = AlarmNoticeRow(
+                        incident_id=one.incident_id, step=one.step.value,
+                        person_id=one.addressee.person_id,
+                        organisation_id=one.addressee.organisation_id, queued_at=now,
+                    )  # fmt: skip
+                    session.add(row)
+                row.party, row.mail_id = one.party.value, mail_id
             return told
 
-    def withdraw(self, blocked: Collection[str]) -> int:
-        """Takes back mails that wait and are not true any more; returns how many.
-
-        Such tell of an alarm that is over or taken on, of a site that is restricted, or of one in
-        `blocked`, by key. What else they tell is due again.
-        """
-        waiting = (
-            select(AlarmNoticeRow.mail_id, AlarmRow.incident, SiteRow)
+    def waiting(self) -> list[WaitingNotice]:
+        """Returns what the mails that wait tell of."""
+        wanted = (
+            select(AlarmNoticeRow, MailRow.recipient, AlarmRow.incident, SiteRow.public_key)
             .join(MailRow, MailRow.mail_id == AlarmNoticeRow.mail_id)
             .join(AlarmRow, AlarmRow.incident_id == AlarmNoticeRow.incident_id)
             .join(SiteRow, SiteRow.number == AlarmRow.site_number)
             .where(MailRow.state == DeliveryState.QUEUED.value)
         )
-        with writing(self._engine) as session:
-            mails = {
-                mail_id
-                for mail_id, incident, site in session.execute(waiting)
-                if site.restricted_at is not None
-                or site.public_key in blocked
-                or not concerns_anybody(_INCIDENT.decode(incident))
-            }
-            for mail_id in mails:
-                session.execute(delete(AlarmNoticeRow).where(AlarmNoticeRow.mail_id == mail_id))
-                session.execute(delete(MailRow).where(MailRow.mail_id == mail_id))
-            return len(mails)
+        with reading(self._engine) as session:
+            return [
+                WaitingNotice(
+                    notice_id=row.notice_id, recipient=recipient, site_id=key,
+                    incident=_INCIDENT.decode(incident), party=Party(row.party),
+                    addressee=_addressee(row),
+                )
+                for row, recipient, incident, key in session.execute(wanted)
+            ]  # fmt: skip
+
+    def withdraw(self, notice_ids: Collection[int]) -> int:
+        """Takes back the mails that wait and tell one of these; returns how many did.
+
+        What else they tell is due again, as of when it was.
+        """
+        if not notice_ids:
+            return 0
+        with writing(self._engine, is_note=True) as session:
+            mails = set[str | None]()
+            for notice_id in sorted(notice_ids):
+                row = session.get(AlarmNoticeRow, notice_id)
+                if row is not None:
+                    mails.add(row.mail_id)
+                    session.delete(row)
+            session.flush()
+            return sum(_take_back(session, mail_id) for mail_id in mails if mail_id is not None)
+
+
+def recall(session: Session, incidents: Select[str]) -> None:
+    """Takes back the mails that wait and tell of incidents which go.
+
+    Their notices go with them by cascade, and nobody would know any more what such a mail tells.
+    What else it tells is due again.
+    """
+    wanted = (
+        select(AlarmNoticeRow.mail_id)
+        .join(MailRow, MailRow.mail_id == AlarmNoticeRow.mail_id)
+        .where(
+            AlarmNoticeRow.incident_id.in_(incidents),
+            MailRow.state == DeliveryState.QUEUED.value,
+        )
+        .distinct()
+    )
+    for mail_id in session.scalars(wanted).all():
+        if mail_id is not None:
+            _take_back(session, mail_id)
 
 
 def settled(session: Session, mail_id: str, state: DeliveryState, now: datetime) -> None:
@@ -186,8 +230,13 @@ def _is_still_due(session: Session, due: Due) -> bool:
     row = session.get(AlarmRow, due.incident_id, populate_existing=True)
     if row is None or not concerns_anybody(_INCIDENT.decode(row.incident)):
         return False
-    known = session.scalar(
-        select(AlarmNoticeRow.notice_id).where(
+    known = _known(session, due)
+    return known is None or _notice(known).is_due_again
+
+
+def _known(session: Session, due: Due) -> AlarmNoticeRow | None:
+    return session.scalar(
+        select(AlarmNoticeRow).where(
             AlarmNoticeRow.incident_id == due.incident_id,
             AlarmNoticeRow.step == due.step.value,
             AlarmNoticeRow.person_id == due.addressee.person_id
@@ -195,7 +244,6 @@ def _is_still_due(session: Session, due: Due) -> bool:
             else AlarmNoticeRow.organisation_id == due.addressee.organisation_id,
         )
     )
-    return known is None
 
 
 def _stamp(session: Session, told: AlarmNoticeRow, now: datetime) -> None:
@@ -212,9 +260,20 @@ def _stamp(session: Session, told: AlarmNoticeRow, now: datetime) -> None:
         row.incident = msgspec.json.encode(stamped).decode()
 
 
+def _take_back(session: Session, mail_id: str) -> int:
+    told = update(AlarmNoticeRow).where(AlarmNoticeRow.mail_id == mail_id)
+    session.execute(told.values(mail_id=None))
+    return affected(session, delete(MailRow).where(MailRow.mail_id == mail_id))
+
+
+def _addressee(row: AlarmNoticeRow) -> Addressee:
+    return Addressee(organisation_id=row.organisation_id, person_id=row.person_id)
+
+
 def _notice(row: AlarmNoticeRow) -> Notice:
     return Notice(
         incident_id=row.incident_id, step=Step(row.step), party=Party(row.party),
-        addressee=Addressee(organisation_id=row.organisation_id, person_id=row.person_id),
+        addressee=_addressee(row),
         queued_at=row.queued_at, delivered_at=row.delivered_at, refused_at=row.refused_at,
+        has_mail=row.mail_id is not None,
     )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
-from sqlalchemy import ColumnElement, Engine, func, or_, select
+from sqlalchemy import ColumnElement, Engine, Select, func, or_, select
 
 from autarco_portal import incidents
 from autarco_portal.alarm_record import AlarmFilter, AlarmRecord
@@ -230,12 +230,17 @@ def _hand_over(gone: Iterable[AlarmRow], after: Sequence[Incident], session: Ses
         heir = next((one for one in after if incidents.continues(one, old)), None)
         kept = None if heir is None else session.get(AlarmRow, heir.incident_id)
         if kept is None:
+            alarm_notices.recall(session, _named(row.incident_id))
             continue
         alarm_notices.hand_over(session, row.incident_id, kept.incident_id)
         is_told = kept.acknowledged_at == old.acknowledged_at
         if row.acknowledged_by is not None and kept.acknowledged_by is None and is_told:
             kept.acknowledged_by = row.acknowledged_by
             kept.acknowledgement = row.acknowledgement
+
+
+def _named(incident_id: str) -> Select[str]:
+    return select(AlarmRow.incident_id).where(AlarmRow.incident_id == incident_id)
 
 
 def _record(row: AlarmRow) -> AlarmRecord:

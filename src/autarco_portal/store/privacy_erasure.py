@@ -16,7 +16,7 @@ from autarco_portal import guarantee
 from autarco_portal.guarantee_record import GuaranteeStatus
 from autarco_portal.people import holds
 from autarco_portal.privacy.erasure import GuaranteeHolding, Holdings, Impact, SiteHolding
-from autarco_portal.store import audit, people
+from autarco_portal.store import alarm_notices, audit, people
 from autarco_portal.store.declarative import Base
 from autarco_portal.store.engine import affected, reading, writing
 from autarco_portal.store.privacy_tables import (
@@ -31,6 +31,7 @@ from autarco_portal.store.privacy_tables import (
 from autarco_portal.store.record_tables import PhotoRow
 from autarco_portal.store.site_rows import as_record
 from autarco_portal.store.tables import (
+    AlarmRow,
     DecisionRow,
     GuaranteeRow,
     InverterRow,
@@ -367,6 +368,10 @@ def _remove_site(session: Session, site: SiteRow, now: datetime, *, keep_photos:
     photos = select(func.count()).select_from(PhotoRow).where(PhotoRow.site_number == number)
     is_kept = bool(_contracts(session, [number])) or (keep_photos and bool(session.scalar(photos)))
     session.expunge(site)
+    # To whomever: its name is in their words.
+    alarm_notices.recall(
+        session, select(AlarmRow.incident_id).where(AlarmRow.site_number == number)
+    )
     if not is_kept:
         session.execute(delete(SiteRow).where(SiteRow.number == number))
         return
