@@ -186,7 +186,6 @@ def test_a_site_draws_its_day_and_tells_under_the_pointer(
     assert len(lines) == len(houses.INVERTERS)
     assert len(signed_in.find_elements("css selector", "figure[id^=mppt-] .plot svg.main-svg")) > 1
     assert signed_in.find_elements("css selector", "#month .barlayer .trace")
-    shoot(signed_in, "site")
     plot = element(signed_in, "#power .plot")
     signed_in.execute_script("arguments[0].scrollIntoView({block: 'center'})", plot)
     # In the afternoon: at noon, the middle, nothing was received.
@@ -195,6 +194,8 @@ def test_a_site_draws_its_day_and_tells_under_the_pointer(
         signed_in, lambda: signed_in.find_elements("css selector", "#power .hoverlayer .legendtext")
     )
     assert any("W" in one.text for one in hover)
+    # Last: the sizes that a picture is taken in leave the pointer beside the line.
+    shoot(signed_in, "site")
 
 
 def test_a_mouse_zooms_and_buttons_zoom_and_show_all(
