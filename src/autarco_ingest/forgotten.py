@@ -29,7 +29,6 @@ from autarco_ingest.registry import LOGGER_SN_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 Kind: TypeAlias = Literal["logger", "inverter"]
 
@@ -206,7 +205,7 @@ def applied(data: paths.DataDirectory) -> int | None:
 def note_applied(data: paths.DataDirectory, revision: int) -> None:
     """Records that everything but the tables' files is purged, on disk; raises OSError."""
     record = Applied(revision=revision, at=datetime.now(UTC))
-    _replace(data.forgotten_applied, msgspec.json.encode(record))
+    paths.write(data.forgotten_applied, msgspec.json.encode(record))
 
 
 def _without(rows: pa.Table, name: str, is_forgotten: Callable[[Any], bool]) -> pa.Table:
@@ -258,18 +257,8 @@ def _read(data: paths.DataDirectory) -> _List:
 
 def _write(data: paths.DataDirectory, revision: int, entries: tuple[Entry, ...]) -> int:
     content = msgspec.json.encode(_List(revision=revision, entries=entries))
-    _replace(data.forgotten, msgspec.json.format(content) + b"\n")
+    paths.write(data.forgotten, msgspec.json.format(content) + b"\n")
     return revision
-
-
-def _replace(path: Path, content: bytes) -> None:
-    draft = paths.draft(path)
-    try:
-        draft.write_bytes(content)
-        durable.replace(draft, path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise
 
 
 def _read_key(data: paths.DataDirectory) -> bytes:

@@ -16,7 +16,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from autarco_ingest import durable, paths
+from autarco_ingest import paths
 from autarco_ingest.ageing import Age
 
 if TYPE_CHECKING:
@@ -96,8 +96,6 @@ def remove(path: Path, kind: Kind, serial: str) -> bool:
     )
     if len(kept) == len(known.entries):
         return False
-    draft = paths.draft(path)
-    draft.write_bytes(msgspec.json.encode(Held(entries=kept)))
-    draft.chmod(path.stat().st_mode)
-    durable.replace(draft, path)
+    content = msgspec.json.encode(Held(entries=kept))
+    paths.write(path, content, mode=path.stat().st_mode & 0o7777)
     return True

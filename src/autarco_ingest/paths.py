@@ -298,3 +298,21 @@ def is_compacted(name: str) -> bool:
 def draft(path: Path) -> Path:
     """Returns where a file is written before it is renamed to `path`."""
     return path.with_name(f".{path.name}.draft")
+
+
+def write(path: Path, content: bytes, *, mode: int | None = None) -> None:
+    """Puts `content` in the place of a file, on disk, whole or not at all; raises OSError.
+
+    `mode` is the new file's; without it, it is that of any new file.
+    """
+    written = draft(path)
+    try:
+        if mode is not None:
+            # Before there is anything in it to read.
+            written.touch()
+            written.chmod(mode)
+        written.write_bytes(content)
+        durable.replace(written, path)
+    except OSError:
+        written.unlink(missing_ok=True)
+        raise

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from autarco_ingest import durable, paths
+from autarco_ingest import paths
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,10 +48,7 @@ def remove(path: Path, logger_sn: int) -> bool:
     kept = [line for line in lines if logger_sn not in parse(line)]
     if len(kept) == len(lines):
         return False
-    draft = paths.draft(path)
-    draft.write_text("".join(kept), encoding="ascii")
-    draft.chmod(path.stat().st_mode)
-    durable.replace(draft, path)
+    paths.write(path, "".join(kept).encode("ascii"), mode=path.stat().st_mode & 0o7777)
     return True
 
 

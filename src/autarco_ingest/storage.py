@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import structlog
 
-from autarco_ingest import _core, catalog, durable, paths, schema, table_store
+from autarco_ingest import _core, catalog, paths, schema, table_store
 from autarco_ingest.lake import Commit, Lake, LakeError
 from autarco_ingest.latest import Latest, Tail
 
@@ -142,9 +142,7 @@ class Storage:
 def _owner(directory: DataDirectory) -> int:
     """Returns the number of this data directory, made at its first start; raises OSError."""
     if not directory.owner.exists():
-        draft = paths.draft(directory.owner)
-        draft.write_text(f"{secrets.randbits(62)}\n", encoding="ascii")
-        durable.replace(draft, directory.owner)
+        paths.write(directory.owner, b"%d\n" % secrets.randbits(62))
     try:
         return int(directory.owner.read_text(encoding="ascii"))
     except ValueError as error:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 import structlog
 
-from autarco_ingest import durable, paths
+from autarco_ingest import paths
 from autarco_portal import bundle_export
 from autarco_portal.audit import AuditEntry
 from autarco_portal.bundle import BundleError
@@ -185,10 +185,7 @@ class BundleJobs:
 
     def _write(self, person_id: str, profile: Profile, state: BundleState) -> None:
         path = self._file(person_id, profile, "json")
-        draft = paths.draft(path)
-        draft.write_bytes(msgspec.json.encode(state))
-        draft.chmod(0o600)
-        durable.replace(draft, path)
+        paths.write(path, msgspec.json.encode(state), mode=0o600)
 
     def _file(self, person_id: str, profile: Profile, suffix: str) -> Path:
         return self._directory.bundles / f"{person_id}-{profile}.{suffix}"

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import msgspec
 from PIL import Image, ImageOps
 
-from autarco_ingest import durable
+from autarco_ingest import durable, paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -160,10 +160,7 @@ class PhotoFiles:
         if path.exists():
             return
         durable.make_directory(path.parent)
-        draft = path.with_name(f".{path.name}.draft")
-        draft.write_bytes(picture.data)
-        draft.chmod(0o600)
-        durable.replace(draft, path)
+        paths.write(path, picture.data, mode=0o600)
 
     def load(self, photo: Photo) -> bytes:
         """Returns the bytes of a photo; raises PhotoError if they are gone or not the same."""

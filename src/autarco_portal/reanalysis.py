@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from autarco_ingest import durable, file_lock, paths
+from autarco_ingest import file_lock, paths
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -27,7 +27,7 @@ def mark(portal: PortalDirectory, site: str, since: date) -> None:
     """Notes that a site is to be analysed again from a day on; the earliest day stays."""
     with file_lock.held(_lock(portal)):
         known = marks(portal)
-        _write(portal.reanalyse, known | {site: min(since, known.get(site, since))})
+        _write(portal, known | {site: min(since, known.get(site, since))})
 
 
 def marks(portal: PortalDirectory) -> Marks:
@@ -41,8 +41,7 @@ def done(portal: PortalDirectory, what: Marks) -> None:
     """Removes marks that were taken up; one that was set anew meanwhile stays."""
     with file_lock.held(_lock(portal)):
         known = marks(portal)
-        left = {site: since for site, since in known.items() if what.get(site) != since}
-        _write(portal.reanalyse, left)
+        _write(portal, {site: since for site, since in known.items() if what.get(site) != since})
 
 
 def forget(portal: PortalDirectory, sites: Collection[str]) -> None:
@@ -50,15 +49,12 @@ def forget(portal: PortalDirectory, sites: Collection[str]) -> None:
     if portal.reanalyse.exists():
         with file_lock.held(_lock(portal)):
             known = marks(portal)
-            left = {site: since for site, since in known.items() if site not in sites}
-            _write(portal.reanalyse, left)
+            _write(portal, {site: since for site, since in known.items() if site not in sites})
 
 
 def _lock(portal: PortalDirectory) -> Path:
     return portal.reanalyse.with_suffix(".lock")
 
 
-def _write(path: Path, found: Marks) -> None:
-    draft = paths.draft(path)
-    draft.write_bytes(msgspec.json.encode(found, order="sorted"))
-    durable.replace(draft, path)
+def _write(portal: PortalDirectory, found: Marks) -> None:
+    paths.write(portal.reanalyse, msgspec.json.encode(found, order="sorted"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from autarco_ingest import durable, paths
+from autarco_ingest import paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,10 +25,8 @@ def text(loggers: Iterable[int]) -> str:
 
 def write(path: Path, loggers: Iterable[int]) -> bool:
     """Replaces the file, on disk; tells whether it changed. Raises OSError."""
-    content = text(loggers)
-    if path.is_file() and path.read_text(encoding="ascii") == content:
+    content = text(loggers).encode("ascii")
+    if path.is_file() and path.read_bytes() == content:
         return False
-    draft = paths.draft(path)
-    draft.write_text(content, encoding="ascii")
-    durable.replace(draft, path)
+    paths.write(path, content)
     return True

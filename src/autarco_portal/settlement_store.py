@@ -91,7 +91,7 @@ class SettlementStore:
             if guarantee.to_json(again) == guarantee.to_json(before.settlement):
                 # The claim file is written first, but somebody may have taken it away.
                 if not before.claim.exists():
-                    _write(before.claim, seal(again))
+                    paths.write(before.claim, seal(again))
                 return before
         former = None if before is None else guarantee.digest(before.settlement)
         settlement = make(former)
@@ -105,9 +105,9 @@ class SettlementStore:
             is_new=True,
         )
         durable.make_directory(document.parent)
-        _write(kept.claim, seal(settlement))
+        paths.write(kept.claim, seal(settlement))
         # Last: where the document is, the claim file is.
-        _write(document, guarantee.to_json(settlement))
+        paths.write(document, guarantee.to_json(settlement))
         return kept
 
     def _version(self, contract: Contract, year: int) -> int:
@@ -125,9 +125,3 @@ class SettlementStore:
         span = f"year-{years[0]}" if len(years) == 1 else f"years-{years[0]}-{years[-1]}"
         name = f"{contract.contract_id}.{span}.v{version}.json"
         return self._directory / contract.site_id / name
-
-
-def _write(path: Path, content: bytes) -> None:
-    draft = paths.draft(path)
-    draft.write_bytes(content)
-    durable.replace(draft, path)

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+MODE = 0o600
+"""Of the file: totals are personal."""
+
 SUMS = (
     "pv", "consumption", "grid_import", "grid_export", "battery_charged", "battery_discharged",
 )  # fmt: skip
@@ -102,7 +105,7 @@ class ShownTotals:
             content = msgspec.json.encode(self._of)
             self._is_kept = True
         try:
-            _write(self._file, content)
+            paths.write(self._file, content, mode=MODE)
         except OSError:
             self._is_kept = False
             raise
@@ -127,20 +130,13 @@ def forget(file: Path, sites: Iterable[str]) -> bool:
     left = {key: one for key, one in kept.items() if _site(key) not in gone}
     if len(left) == len(kept):
         return False
-    _write(file, msgspec.json.encode(left))
+    paths.write(file, msgspec.json.encode(left), mode=MODE)
     return True
 
 
 def _site(key: str) -> str:
     """Whose totals those are that are kept under a name (`raised`)."""
     return key.partition(" ")[0]
-
-
-def _write(file: Path, content: bytes) -> None:
-    draft = paths.draft(file)
-    draft.touch(mode=0o600)
-    draft.write_bytes(content)
-    durable.replace(draft, file)
 
 
 def _read(file: Path) -> dict[str, SiteTotals]:

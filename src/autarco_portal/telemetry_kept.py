@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from autarco_ingest import durable, paths
+from autarco_ingest import paths
 from autarco_portal import guarantee
 from autarco_portal.guarantee_contract import anniversary, year_span
 from autarco_portal.guarantee_record import GuaranteeStatus
@@ -116,9 +116,7 @@ def write(path: Path, wanted: Iterable[Entry]) -> bool:
     content = msgspec.json.encode(_List(entries=tuple(wanted)))
     if path.is_file() and path.read_bytes() == content:
         return False
-    draft = paths.draft(path)
-    draft.write_bytes(content)
-    durable.replace(draft, path)
+    paths.write(path, content)
     return True
 
 
