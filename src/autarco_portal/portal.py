@@ -24,7 +24,7 @@ from autarco_portal.live_fleet import NotReady
 from autarco_portal.outbox import Outbox
 from autarco_portal.portal_paths import PortalDirectory
 from autarco_portal.remembered import Remembered
-from autarco_portal.web_problems import Unavailable
+from autarco_portal.web_problems import NotReadYet, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -190,7 +190,7 @@ def answering() -> Iterator[None]:
     try:
         yield
     except NotReady as error:
-        raise Unavailable(str(error)) from error
+        raise NotReadYet(str(error)) from error
     except (CatalogError, OSError) as error:
         # Which file or statement is for the log, not for whoever asked.
         raise Unavailable("the readings cannot be read now") from error

@@ -35,6 +35,10 @@ class Unavailable(Exception):
     """A store, table or disk cannot be asked now; the message is one sentence for a person."""
 
 
+class NotReadYet(Unavailable):
+    """Nothing has been read from the lake since the start: a page shows what it has without it."""
+
+
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """RFC 9457: `title` is the status in words, `detail` what was wrong with this request."""
 

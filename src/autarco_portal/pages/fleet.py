@@ -15,7 +15,7 @@ from autarco_portal.portal import Here, Portal
 from autarco_portal.rights import PORTAL, Action, may
 from autarco_portal.site_health import ORDER, Health
 from autarco_portal.site_record import seen_by
-from autarco_portal.web_problems import Unavailable
+from autarco_portal.web_problems import NotReadYet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -116,9 +116,7 @@ def today_kwh(portal: Portal, record: SiteRecord, now: datetime) -> float | None
     """Returns the energy of a site's local day so far; None for one that was never heard."""
     try:
         view = portal.view(record, now)
-    except Unavailable as error:
-        if not isinstance(error.__cause__, NotReady):
-            raise
+    except NotReadYet:
         return None
     return view.pv.today if any(one.at is not None for one in view.inverters) else None
 

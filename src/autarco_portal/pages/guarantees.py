@@ -12,7 +12,6 @@ from litestar.params import FromPath, QueryParameter
 
 from autarco_portal import guarantee_record
 from autarco_portal.guarantee_contract import Contract, anniversary, guaranteed_kwh
-from autarco_portal.live_fleet import NotReady
 from autarco_portal.pages import models
 from autarco_portal.pages.charts import Chart, Series
 from autarco_portal.pages.site import viewable
@@ -22,7 +21,7 @@ from autarco_portal.portal import Here, Portal
 from autarco_portal.privacy import human_decision
 from autarco_portal.rights import Action, may
 from autarco_portal.site_record import seen_by
-from autarco_portal.web_problems import Unavailable
+from autarco_portal.web_problems import NotReadYet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -167,9 +166,7 @@ def _so_far(
         return None
     try:
         parts = portal.energy(site, visitor.now, [starts_on, ends_before])
-    except Unavailable as error:
-        if not isinstance(error.__cause__, NotReady):
-            raise
+    except NotReadYet:
         return None
     measured = sum(kwh or 0 for one in parts.values() for kwh in one.values())
     return models.YearSoFar(

@@ -17,7 +17,6 @@ from autarco_ingest import schema
 from autarco_portal import alarm_record
 from autarco_portal.energy import midnights
 from autarco_portal.lake_reader import NoCatalogError
-from autarco_portal.live_fleet import NotReady
 from autarco_portal.pages import models
 from autarco_portal.pages.alarm_rows import alarm_row
 from autarco_portal.pages.board import NOT_HEARD, since
@@ -33,7 +32,7 @@ from autarco_portal.portal import Portal, answering
 from autarco_portal.site_health import Health
 from autarco_portal.site_history import History, HistoryError, comparison
 from autarco_portal.site_record import SiteRecord  # noqa: TC001 - msgspec looks at it
-from autarco_portal.web_problems import Unavailable
+from autarco_portal.web_problems import NotReadYet, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -142,9 +141,7 @@ def site_page(
 def _view(portal: Portal, at: SiteAt) -> SiteView | None:
     try:
         return portal.view(at.record, at.now)
-    except Unavailable as error:
-        if not isinstance(error.__cause__, NotReady):
-            raise
+    except NotReadYet:
         return None
 
 
@@ -199,9 +196,7 @@ def _energies(portal: Portal, at: SiteAt, edges: Sequence[date]) -> Mapping[date
     """kWh of the whole site between edges; what one inverter does not know counts nothing."""
     try:
         found = portal.energy(at.record, at.now, edges)
-    except Unavailable as error:
-        if not isinstance(error.__cause__, NotReady):
-            raise
+    except NotReadYet:
         return {}
     sums: dict[date, float] = {}
     for parts in found.values():
@@ -245,8 +240,10 @@ def _silent(portal: Portal, at: SiteAt) -> tuple[models.SilentTime, ...]:
     first = max(at.today - timedelta(days=SILENT_DAYS), at.earliest)
     try:
         found = portal.series(at.record, at.now, first=first, last=at.today, minutes=15).silent
+    except NotReadYet:
+        return ()
     except Unavailable as error:
-        if not isinstance(error.__cause__, (NotReady, NoCatalogError)):
+        if not isinstance(error.__cause__, NoCatalogError):
             raise
         return ()
     return tuple(models.SilentTime(start=one.start, end=one.end) for one in found[::-1])[
