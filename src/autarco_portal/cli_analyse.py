@@ -84,6 +84,8 @@ def _again(parsed: argparse.Namespace, sites: Sequence[Site]) -> list[Incident]:
 
     portal = PortalDirectory.of(data_directory(parsed))
     marks = reanalysis.marks(portal)
+    if not marks:
+        return []
     known = DerivedStore(portal).everything(derived.ANALYSED_DAYS)["date"]
     oldest, newest = known.min(), known.max()
     found: list[Incident] = []

@@ -19,11 +19,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from autarco_portal.incidents import (
-    Cause,
-    Incident,
-    Severity,
-)
+from autarco_portal.incidents import Cause, Incident, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -56,7 +56,7 @@ def check(settings: Settings) -> None:
     try:
         _directory(settings).mkdir(mode=0o700, parents=True, exist_ok=True)
         with open_store(settings.store_url, migrate=True) as store:
-            # Made here, before several workers want it at once.
+            # Made here, before the process that answers wants it: a bad one is said at the start.
             key = load_key(_directory(settings) / "secret.key")
             Accounts(store, key).seal_second_factors()
     except (StoreError, SecretKeyError, SealError) as error:
