@@ -111,6 +111,21 @@ class ToUs(AbstractResolver):
         """Nothing to close."""
 
 
+def all_of(site: str) -> Callable[[Autarco], Awaitable[Any]]:
+    """Returns what asks for everything of a site but its battery."""
+
+    async def ask(client: Autarco) -> Any:
+        return (
+            await client.get_site(site),
+            await client.get_solar(site),
+            await client.get_inverters(site),
+            await client.get_power_statistics(site),
+            await client.get_energy_statistics(site),
+        )
+
+    return ask
+
+
 def by_client(
     server: Server, use: Callable[[Autarco], Awaitable[Any]], *, email: str, password: str
 ) -> Any:

@@ -20,7 +20,7 @@ from autarco_portal.derived_store import DerivedStore
 from autarco_portal.portal_paths import PortalDirectory
 from autarco_portal.privacy import retention
 from autarco_portal.site_record import Address, NewSite
-from autarco_portal.store import migrate, open_store
+from autarco_portal.store import Store, migrate, open_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,6 +58,18 @@ def analyse(root: Path, *arguments: str) -> int:
     return cli.main(["analyse", "--data", str(root), *arguments])
 
 
+def add_roofs(store: Store, now: datetime) -> None:
+    for one in ROOFS:
+        store.sites.add(
+            NewSite(
+                name="A", address=Address(street="Z 1", postcode="3511 ZZ", city="U"),
+                public_key=one.site_id, latitude=one.latitude, longitude=one.longitude,
+                commissioned_on=one.commissioned_on, planes=one.planes, inverters=one.inverters,
+            ),
+            now,
+        )  # fmt: skip
+
+
 def test_days_of_a_real_lake(with_lake: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = with_lake
     last = str(FIRST + timedelta(days=1))
@@ -89,16 +101,7 @@ def test_sites_of_a_store_but_for_those_whose_owners_want_no_use(
     assert analyse(root, *arguments) == 2
     assert "no site that may be analysed" in capsys.readouterr().err
     with open_store(address) as store:
-        for one in ROOFS:
-            store.sites.add(
-                NewSite(
-                    name="A", address=Address(street="Z 1", postcode="3511 ZZ", city="U"),
-                    public_key=one.site_id, latitude=one.latitude, longitude=one.longitude,
-                    commissioned_on=one.commissioned_on, planes=one.planes,
-                    inverters=one.inverters,
-                ),
-                now,
-            )  # fmt: skip
+        add_roofs(store, now)
         store.sites.set_restricted(ROOFS[0].site_id, now)
 
         assert analyse(root, *arguments) == 0
@@ -124,16 +127,7 @@ def test_a_site_whose_facts_were_corrected_is_done_again_once(
     portal = PortalDirectory.of(data)
     migrate(str(portal.database))
     with open_store(str(portal.database)) as store:
-        for one in ROOFS:
-            store.sites.add(
-                NewSite(
-                    name="A", address=Address(street="Z 1", postcode="3511 ZZ", city="U"),
-                    public_key=one.site_id, latitude=one.latitude, longitude=one.longitude,
-                    commissioned_on=one.commissioned_on, planes=one.planes,
-                    inverters=one.inverters,
-                ),
-                now,
-            )  # fmt: skip
+        add_roofs(store, now)
         assert analyse(root, "--from", str(FIRST), "--to", str(FIRST)) == 0
 
         def yields() -> dict[str, float]:

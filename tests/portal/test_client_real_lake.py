@@ -32,7 +32,7 @@ from autarco_portal.secret import Secret
 from autarco_portal.site import Inverter, RoofPlane
 from autarco_portal.site_record import Address, NewSite
 from autarco_portal.store import open_store
-from portal_process import Certificate, Server, by_client, serving
+from portal_process import Certificate, Server, all_of, by_client, serving
 from portal_world import CHEAP
 from server_process import running
 
@@ -240,16 +240,7 @@ def test_the_account_lists_the_sites_of_its_owner(server: Server) -> None:
 
 
 def test_simulated_sticks_come_out_as_they_went_in(put: Put, server: Server) -> None:
-    async def ask(client: Autarco) -> Any:
-        return (
-            await client.get_site(SOLAR),
-            await client.get_solar(SOLAR),
-            await client.get_inverters(SOLAR),
-            await client.get_power_statistics(SOLAR),
-            await client.get_energy_statistics(SOLAR),
-        )
-
-    site, solar, inverters, power, energy = asked(server, ask)
+    site, solar, inverters, power, energy = asked(server, all_of(SOLAR))
     assert (site.has_battery, site.has_consumption_meter, site.timezone) == (
         False,
         False,

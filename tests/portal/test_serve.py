@@ -60,16 +60,7 @@ def test_the_client_gets_its_account(server: Server) -> None:
 
 
 def test_the_client_gets_sites_sun_and_inverters(server: Server) -> None:
-    async def ask(client: Autarco) -> Any:
-        return (
-            await client.get_site(NORTH),
-            await client.get_solar(NORTH),
-            await client.get_inverters(NORTH),
-            await client.get_power_statistics(NORTH),
-            await client.get_energy_statistics(NORTH),
-        )
-
-    site, solar, inverters, power, energy = by_client(server, ask)
+    site, solar, inverters, power, energy = by_client(server, portal_process.all_of(NORTH))
     assert (site.timezone, site.has_battery, site.address.city) == (
         "Europe/Amsterdam",
         False,
