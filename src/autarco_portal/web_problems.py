@@ -55,7 +55,10 @@ def handlers(page: Page | None) -> dict[int | type[Exception], Callable[..., Res
         detail = error.detail
         if isinstance(error.extra, list) and error.extra:
             # Which parameter, as Litestar's validation names it.
-            named = [f"{one.get('key', 'value')}: {one.get('message', '')}" for one in error.extra]
+            named = [
+                f"{_name(request, one.get('key', 'value'))}: {one.get('message', '')}"
+                for one in error.extra
+            ]
             detail = "; ".join(named)
         return answer(request, error.status_code, detail, headers=error.headers)
 
@@ -121,3 +124,11 @@ def _route(request: Request[Any, Any, Any]) -> str:
 def is_api(path: str) -> bool:
     """Whether a path is for programs."""
     return path == "/api" or path.startswith("/api/")
+
+
+def _name(request: Request[Any, Any, Any], key: str) -> str:
+    """Returns what a client calls a handler's parameter: not all can have that name in Python."""
+    field = request.route_handler.parsed_fn_signature.parameters.get(key)
+    if field is None or field.kwarg_definition is None:
+        return key
+    return getattr(field.kwarg_definition, "name", None) or key

@@ -297,6 +297,17 @@ def test_too_many_requests_wait_and_others_do_not() -> None:
     assert rate_limit.wait_s(None, 100.0, rate)[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("query", "name"), [("state=bogus", "state"), ("open=perhaps", "open"), ("limit=0", "limit")]
+)
+def test_a_refusal_names_a_parameter_as_the_client_does(
+    client: TestClient[Litestar], query: str, name: str
+) -> None:
+    answer = client.get(f"/api/v1/alarms?{query}")
+    assert answer.status_code == 400
+    assert answer.json()["detail"].startswith(f"{name}: ")
+
+
 def test_a_client_gone_wild_is_told_when_to_come_back(world: World) -> None:
     clock = [0.0]
     app = web.app(
